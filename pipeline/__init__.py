@@ -1,0 +1,1 @@
+"""Who calls what, with which config, and what is recorded."""

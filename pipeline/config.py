@@ -1,0 +1,85 @@
+"""The whole pipeline's config: one field for each stage's own, to and from YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import yaml
+
+from pipeline.fields import flat, override
+from pipeline.plain import from_plain, to_plain
+from pipeline.tracking import TrackingConfig
+from stages.corpus import CorpusConfig
+from stages.distil import DistilConfig
+from stages.errors import ConfigError, InputError
+from stages.evaluate import EvaluateConfig
+from stages.pretrain import PretrainConfig
+from stages.publish import PublishConfig
+from stages.storage import Folder
+from stages.teacher import TeacherConfig
+from stages.tokens import TokensConfig
+
+T = TypeVar("T")
+
+__all__ = ["PipelineConfig", "flat", "from_yaml", "override", "read_yaml", "to_yaml"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Everything a run is made from. `name`, `workdir`, `storage` and `tracking` bear on no result."""
+
+    name: str
+    """The recipe's name; the MLflow run and the registered model are called after it."""
+    workdir: str
+    """A folder on this machine for the report and, unless `storage` is given, for all the rest."""
+    storage: str | None = None
+    """Where blocks, checkpoints and records go: a folder that every machine sees, or s3:// or gs://."""
+    seed: int = 0
+    """From which every random choice follows: masks, order, dropout, initial weights."""
+    until: Literal["teacher", "distil", "evaluate", "publish"] = "publish"
+    """The last stage that runs."""
+    corpus: CorpusConfig
+    tokens: TokensConfig
+    pretrain: PretrainConfig | None = None
+    """A teacher made from nothing, in the place of `teacher.model`."""
+    teacher: TeacherConfig
+    distil: DistilConfig
+    evaluate: EvaluateConfig
+    publish: PublishConfig
+    tracking: TrackingConfig
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError("seed", self.seed, "must be from 0 to 4294967295")
+        if not self.workdir:
+            raise ConfigError("workdir", self.workdir, "must be a folder, such as runs/mine")
+
+    @property
+    def root(self) -> Folder:
+        """The folder under which every stage keeps its own."""
+        return Folder(self.storage or self.workdir)
+
+
+def to_yaml(config: object) -> str:
+    """Every field of `config`; `from_yaml` makes an equal one of it."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=120)
+
+
+def from_yaml(text: str, source_name: str) -> PipelineConfig:
+    """The config that `to_yaml` wrote; raises `InputError` naming `source_name` and the path of what is wrong."""
+    return read_yaml(PipelineConfig, text, source_name)
+
+
+def read_yaml(kind: type[T], text: str, source_name: str) -> T:
+    """A `kind` from YAML that gives every field; raises `InputError` as `from_yaml` does."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"{source_name} is not YAML: {problem}.") from error
+    if not isinstance(data, Mapping):
+        raise InputError(f"{source_name} holds no config: it must be a table of fields, as a run's config.yaml is.")
+    try:
+        return from_plain(kind, data)
+    except InputError as error:
+        raise InputError(f"{source_name}: {error}") from error

@@ -1,0 +1,101 @@
+"""Complete, named configs as functions. A variant of one is `dataclasses.replace`, or fields on the command line."""
+
+from collections.abc import Callable
+
+from pipeline.config import PipelineConfig
+from pipeline.tracking import TrackingConfig
+from stages.corpus import CorpusConfig
+from stages.distil import DistilConfig
+from stages.evaluate import EvaluateConfig
+from stages.pretrain import PhaseConfig, PretrainConfig, VocabularyConfig
+from stages.publish import PublishConfig
+from stages.teacher import TeacherConfig
+from stages.tokens import TokensConfig
+from stages.train import TrainConfig
+
+
+def demo() -> PipelineConfig:
+    """Half of a small BERT that comes with the project, on the documentation that every installation carries."""
+    return PipelineConfig(
+        name="demo",
+        workdir="runs/demo",
+        seed=1,
+        corpus=CorpusConfig(source="library-docs"),
+        tokens=TokensConfig(block_length=128),
+        teacher=TeacherConfig(model="demo"),
+        distil=DistilConfig(
+            epochs=1.5,
+            global_batch=32,
+            micro_batch=32,
+            learning_rate=1e-3,
+            dropout=0.0,  # a student this small, seeing each block once or twice, cannot overfit
+            ce_positions="masked",  # the head on one position in seven: four times the tokens in the same time
+            checkpoint_every=250,
+            evaluate_every=250,
+            evaluate_blocks=64,
+        ),
+        evaluate=EvaluateConfig(blocks=512),
+        publish=PublishConfig(name="distilray-demo"),
+        tracking=TrackingConfig(),
+    )
+
+
+def demo_teacher() -> PipelineConfig:
+    """The demo's teacher from nothing: vocabulary, two blocks on 64 tokens, then four on 128."""
+    learn = {
+        "dropout": 0.0,
+        "mask_smoothing": 0.0,
+        "learning_rate": 1e-3,
+        "checkpoint_every": 250,
+        "evaluate_every": 250,
+    }
+    shallow = TrainConfig(steps=1_250, global_batch=128, micro_batch=64, **learn)
+    deep = TrainConfig(steps=5_000, global_batch=64, micro_batch=32, **learn)
+    base = demo()
+    return PipelineConfig(
+        name="demo-teacher",
+        workdir="runs/demo-teacher",
+        seed=1,
+        until="teacher",
+        corpus=base.corpus,
+        tokens=base.tokens,
+        pretrain=PretrainConfig(
+            vocabulary=VocabularyConfig(size=8192, positions=128),
+            phases=(
+                PhaseConfig(layers=2, block_length=64, train=shallow),
+                PhaseConfig(layers=4, block_length=128, train=deep),
+            ),
+        ),
+        teacher=base.teacher,
+        distil=base.distil,
+        evaluate=base.evaluate,
+        publish=PublishConfig(name="distilray-demo-teacher"),
+        tracking=TrackingConfig(),
+    )
+
+
+def distilbert_base_uncased() -> PipelineConfig:
+    """The paper's own run: BERT-base on Wikipedia and books, 512 tokens, 4,096 blocks a batch."""
+    return PipelineConfig(
+        name="distilbert-base-uncased",
+        workdir="runs/distilbert-base-uncased",
+        seed=56,
+        corpus=CorpusConfig(
+            source="datasets", paths=("wikimedia/wikipedia", "bookcorpus/bookcorpus"), dataset_name="20231101.en"
+        ),
+        tokens=TokensConfig(block_length=512),
+        teacher=TeacherConfig(model="google-bert/bert-base-uncased"),
+        distil=DistilConfig(epochs=3, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),
+        evaluate=EvaluateConfig(blocks=2048),
+        publish=PublishConfig(name="distilbert-base-uncased"),
+        tracking=TrackingConfig(),
+    )
+
+
+_RECIPES: tuple[Callable[[], PipelineConfig], ...] = (demo, demo_teacher, distilbert_base_uncased)
+NAMES = tuple(recipe.__name__.replace("_", "-") for recipe in _RECIPES)
+
+
+def recipe(name: str) -> PipelineConfig:
+    """The recipe called `name`; KeyError where there is none."""
+    return dict(zip(NAMES, _RECIPES, strict=True))[name]()

@@ -1,0 +1,154 @@
+"""What a finished stage leaves beside its data: what it was made from, what it made, and how long that took.
+
+`<root>/<stage>/<fingerprint>/record.json` is written last and whole, so its presence means finished. The fingerprint
+follows from config, inputs' fingerprints, seed and the stage's version, never from an output: so it is known before
+anything runs.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pipeline.environment import Environment
+from pipeline.fields import Scalar, flat
+from pipeline.plain import from_plain, to_plain
+from stages.errors import InputError
+from stages.storage import Folder
+
+T = TypeVar("T")
+NAME = "record.json"
+_FINGERPRINT_LENGTH = 16
+
+
+class Stale(Exception):
+    """A record is there but does not count; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """All that bears on a stage's result."""
+
+    stage: str
+    version: int
+    """The stage's own `VERSION`: raised when its code changes what it makes."""
+    seed: int | None
+    """None for a stage that draws nothing at random."""
+    config: Any
+    """The config's fields that bear on the result, as plain data."""
+    inputs: Mapping[str, str]
+    """Fingerprints by the stages' names."""
+    outside: Mapping[str, str]
+    """What comes from outside of the pipeline, by name: a file's digest, say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The content of record.json."""
+
+    fingerprint: str
+    identity: Identity
+    artifact: Any
+    """The stage's artifact as plain data; folders in it are relative to the record's own."""
+    seconds: float
+    finished: str
+    """ISO 8601, UTC."""
+    environment: Environment
+
+
+def identify(
+    stage: str,
+    version: int,
+    config: object,
+    *,
+    seed: int | None = None,
+    inputs: Mapping[str, str] | None = None,
+    outside: Mapping[str, str] | None = None,
+) -> Identity:
+    """The identity of a stage with this config; leaves out the fields that are marked as bearing on no result."""
+    plain = to_plain(config, results_only=True)
+    return Identity(
+        stage=stage, version=version, seed=seed, config=plain, inputs=dict(inputs or {}), outside=dict(outside or {})
+    )
+
+
+def fingerprint(identity: Identity) -> str:
+    """The first 16 hex digits of the SHA-256 of canonical JSON: the same on every machine and in every process."""
+    text = json.dumps(_canonical(to_plain(identity)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
+
+
+def _canonical(data: Any) -> Any:
+    """With 2.0 written as 2: a recipe and a YAML may each use the one that it likes."""
+    if isinstance(data, dict):
+        return {name: _canonical(item) for name, item in data.items()}
+    if isinstance(data, list):
+        return [_canonical(item) for item in data]
+    return int(data) if isinstance(data, float) and data.is_integer() else data
+
+
+def write_record(folder: Folder, record: Record) -> None:
+    """Mark `folder` as finished."""
+    folder.write_bytes(NAME, json.dumps(to_plain(record), indent=2, ensure_ascii=False).encode())
+
+
+def read_record(folder: Folder) -> Record | None:
+    """The record in `folder`, None where there is none; raises `Stale` for one that this version cannot read."""
+    try:
+        data = json.loads(folder.read_bytes(NAME))
+        return from_plain(Record, data)
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise Stale(f"its record is damaged: {error}") from error
+    except InputError as error:
+        raise Stale(f"its record was written by another version: {error}") from error
+
+
+def read_artifact(kind: type[T], record: Record, folder: Folder) -> T:
+    """The artifact that a stage recorded in `folder`; raises `Stale` where the class has other fields by now."""
+    try:
+        return from_plain(kind, record.artifact, base=folder)
+    except InputError as error:
+        raise Stale(f"its record was written by another version: {error}") from error
+
+
+def newest_other(stage_folder: Folder, than: str) -> Record | None:
+    """The latest finished record of a stage, other than the one with fingerprint `than`."""
+    found = []
+    for name in stage_folder.names():
+        try:
+            record = None if name == than else read_record(stage_folder / name)
+        except Stale:  # nothing to compare with
+            continue
+        found += [record] if record else []
+    return max(found, key=lambda record: record.finished, default=None)
+
+
+def differences(old: Identity, new: Identity) -> tuple[str, ...]:
+    """What changed from `old` to `new`, one field each: "distil.temperature 2.0 → 3.0", "input tokens changed"."""
+    found = []
+    if old.version != new.version:
+        found.append(f"code version {old.version} → {new.version}")
+    if old.seed != new.seed:
+        found.append(f"seed {old.seed} → {new.seed}")
+    before, after = flat(old.config), flat(new.config)
+    found += [
+        f"{new.stage}.{name} {_shown(before, name)} → {_shown(after, name)}"
+        for name in dict.fromkeys((*before, *after))
+        if _shown(before, name) != _shown(after, name)
+    ]
+    for what, was, now in (("input ", old.inputs, new.inputs), ("", old.outside, new.outside)):
+        for name in dict.fromkeys((*was, *now)):
+            if was.get(name) != now.get(name):
+                found.append(f"{what}{name} {_happened(name, was, now)}")
+    return tuple(found)
+
+
+def _shown(fields: Mapping[str, Scalar], name: str) -> str:
+    return repr(fields[name]) if name in fields else "(no such field)"
+
+
+def _happened(name: str, was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    return "changed" if name in was and name in now else "added" if name in now else "gone"

@@ -1,0 +1,281 @@
+"""One MLflow run for a pipeline run: parameters, metrics, figures, the data set, the report, the model.
+
+With `registry.py` the only place that knows MLflow; stages call the `on_metrics` they are given. One process, the
+driver, makes the experiment and the run. MLflow is imported when a run starts: it takes 1.5 s.
+"""
+
+import importlib.util
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.delivery import Delivery, Refused, first_line
+from pipeline.environment import environment
+from pipeline.registry import PublishedModel, register
+from pipeline.store import Store, TrackingConfig, check, store_of, ui
+from stages.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+    from stages.corpus import Corpus
+    from stages.evaluate import Report
+    from stages.publish import Published
+
+__all__ = ["Live", "PublishedModel", "RunAbout", "TrackingConfig", "check", "run", "ui", "workdir_of"]
+
+log = logging.getLogger(__name__)
+
+REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+"""MLflow's codes for a request that will never succeed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAbout:
+    """What a run is called and what it is made from; all of it is searchable in MLflow."""
+
+    name: str
+    """The recipe's."""
+    workdir: str
+    fingerprint: str
+    parameters: Mapping[str, object]
+    """Every field of the resolved config by its dotted path."""
+    yaml: str
+    """The resolved config; saved as config.yaml, from which the run can be made again."""
+    hardware: str = ""
+    run_id: str | None = None
+    """A run to continue; None starts one."""
+
+
+class Live:
+    """The run while it lasts. Nothing here may stop a training: what could not be recorded is in `problems`."""
+
+    def __init__(self, mlflow: Any, store: Store, experiment_id: str, run_id: str) -> None:
+        from pipeline.plots import History
+
+        self.store, self.experiment_id, self.run_id = store, experiment_id, run_id
+        self.history = History()
+        self.problems: list[str] = []
+        self._mlflow = mlflow
+        self._client = mlflow.MlflowClient(store.uri)
+        self._delivery: Delivery[Metric] = Delivery(self._send)
+
+    @property
+    def url(self) -> str | None:
+        """The run's page on the server; None where there is only a file, which `ui` shows."""
+        return None if self.store.file else f"{self.store.uri}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+
+    def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Values by name at an optimiser step; takes microseconds, they are sent every two seconds."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.history.add(step, metrics)
+        self._delivery.put([Metric(_legal(name), float(value), now, int(step)) for name, value in metrics.items()])
+
+    def log_dataset(self, corpus: "Corpus", name: str) -> None:
+        """The corpus as the run's input: where it lies, how large it is, its digest."""
+        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.meta_dataset import MetaDataset
+
+        def send() -> None:
+            source = resolve_dataset_source(corpus.folder.uri)
+            dataset = MetaDataset(source, name=name, digest=corpus.digest[:36])  # MLflow takes 36 characters
+            counts = {f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents")}
+            self._mlflow.log_input(dataset, context="training", tags=counts)
+            self._client.set_tag(self.run_id, "dataset_digest", corpus.digest)
+
+        self._attempt("the data set", send)
+
+    def log_figures(self, history: Mapping[str, Sequence[tuple[int, float]]] | None = None) -> None:
+        """Losses, learning rate and speed as pictures under plots/; of this run's own metrics unless given others."""
+        from pipeline.plots import figures
+
+        for name, figure in figures(self.history.curves if history is None else history):
+            self._attempt(
+                name, lambda name=name, figure=figure: self._client.log_figure(self.run_id, figure, f"plots/{name}")
+            )
+
+    def log_report(self, report: Mapping[str, object]) -> None:
+        """report.json as it is, and every number in it as a metric under final/."""
+        self.log_metrics(0, dict(_numbers(report, "final")))
+        self._attempt("report.json", lambda: self._client.log_dict(self.run_id, dict(report), "report.json"))
+
+    def log_model(
+        self, published: "Published", report: "Report", *, name: str, score: Callable[[Path], NDArray[np.float64]]
+    ) -> PublishedModel:
+        """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better.
+
+        `score` gives the held-out loss per block of another model of the same vocabulary, as a folder; it is called
+        only where the champion was scored on other held-out text. Raises what MLflow raises: a model that is not
+        registered is not published.
+        """
+        return register(self._mlflow, self._client, self.run_id, published, report, name=name, score=score)
+
+    def close(self, status: str, reason: str = "") -> None:
+        """Deliver what waits and end the run as FINISHED, FAILED or KILLED."""
+        if reason:
+            self._attempt("the reason", lambda: self._client.set_tag(self.run_id, "error", reason))
+        self.problems += self._delivery.close()
+        self._attempt("the end", lambda: self._mlflow.end_run(status))
+        for problem in self.problems:
+            log.warning("MLflow: %s", problem)
+
+    def _send(self, metrics: "Sequence[Metric]") -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_batch(self.run_id, metrics=metrics)
+        except MlflowException as error:
+            if error.error_code in REFUSALS:
+                raise Refused(first_line(error)) from error
+            raise
+
+    def _attempt(self, what: str, action: Callable[[], object]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            action()
+        except (MlflowException, OSError) as error:  # OSError: also what the http client raises
+            self.problems.append(f"{what} of run {self.run_id} was not recorded: {first_line(error)}")
+
+
+@contextmanager
+def run(config: TrackingConfig, about: RunAbout) -> Iterator[Live]:
+    """Start a run, or continue `about.run_id`, and end it with what became of the block.
+
+    FINISHED, KILLED for an interrupt, FAILED (with the tag `error`) for everything else that is raised. Raises
+    `InputError` for a run that the store does not know.
+    """
+    mlflow = quiet_mlflow()
+    store = store_of(config)
+    if store.file:
+        store.file.parent.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(store.uri)  # child processes inherit it
+    try:
+        live = _start(mlflow, config, store, about)
+        try:
+            yield live
+        except KeyboardInterrupt:
+            live.close("KILLED", "interrupted")
+            raise
+        except BaseException as error:
+            live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
+            raise
+        live.close("FINISHED")
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def workdir_of(config: TrackingConfig, run: str) -> str:
+    """The workdir of a run by its id, or of the newest run there is for `latest`; raises `InputError` if unknown."""
+    mlflow = quiet_mlflow()
+    store = store_of(config)
+    if store.file and not store.file.exists():
+        raise InputError(f"there is no run {run} in {store.uri}, which does not exist yet.")
+    client = mlflow.MlflowClient(store.uri)
+    try:
+        found = _newest(client, config) if run == "latest" else client.get_run(run)
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(f"there is no run {run} in {store.uri}: {first_line(error)}") from error
+    if found is None or "workdir" not in found.data.tags:
+        raise InputError(f"there is no run {run} with a workdir in {store.uri}.")
+    return found.data.tags["workdir"]
+
+
+def quiet_mlflow() -> Any:
+    """Import MLflow without its banners, its progress bars and its telemetry; what the user set in the environment
+    stays."""
+    for variable in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "MLFLOW_DISABLE_TELEMETRY"):
+        os.environ.setdefault(variable, "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # 2 + 4 + 8 + 16 s; metrics wait longer on their own
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        if logging.getLogger(name).level < logging.ERROR and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
+            logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout) -> Live:
+    """The experiment (made once), the run, and what is known before the first stage."""
+    client = mlflow.MlflowClient(store.uri)
+    experiment_id = _experiment(client, config, store)
+    measurable = config.system_metrics and importlib.util.find_spec("psutil") is not None
+    try:
+        started = mlflow.start_run(
+            run_id=about.run_id,
+            experiment_id=None if about.run_id else experiment_id,
+            run_name=None if about.run_id else f"{about.name} {time.strftime('%Y-%m-%d %H:%M')}",
+            tags=_tags(about),
+            log_system_metrics=measurable,
+        )
+    except mlflow.exceptions.MlflowException as error:
+        name = about.run_id or about.name
+        raise InputError(f"run {name} cannot start in {store.uri}: {first_line(error)}") from error
+    live = Live(mlflow, store, started.info.experiment_id, started.info.run_id)
+    if config.system_metrics and not measurable:
+        live.problems.append("system metrics need psutil: pip install psutil")
+    known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with
+    parameters = {_legal(k): str(v) for k, v in about.parameters.items() if _legal(k) not in known}
+    live._attempt("the parameters", lambda: mlflow.log_params(parameters))
+    live._attempt("config.yaml", lambda: client.log_text(live.run_id, about.yaml, "config.yaml"))
+    return live
+
+
+def _experiment(client: Any, config: TrackingConfig, store: Store) -> str:
+    found = client.get_experiment_by_name(config.experiment)
+    if found is None:
+        return client.create_experiment(config.experiment, artifact_location=store.artifacts)
+    if found.lifecycle_stage == "deleted":
+        raise InputError(
+            f"the MLflow experiment {config.experiment!r} was deleted: restore it with `mlflow experiments restore`, "
+            "or give another tracking.experiment."
+        )
+    return found.experiment_id
+
+
+def _newest(client: Any, config: TrackingConfig) -> Any:
+    """The run of this experiment that started last, or None."""
+    experiment = client.get_experiment_by_name(config.experiment)
+    ids = [experiment.experiment_id] if experiment else []
+    return next(iter(client.search_runs(ids, order_by=["start_time DESC"], max_results=1) if ids else []), None)
+
+
+def _tags(about: RunAbout) -> dict[str, str]:
+    here = environment()
+    tags = {
+        "recipe": about.name,
+        "workdir": about.workdir,
+        "fingerprint": about.fingerprint,
+        "hardware": about.hardware,
+        "git_commit": here.commit,
+        "git_dirty": None if here.dirty is None else str(here.dirty).lower(),
+        "mlflow.source.git.commit": here.commit,
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def _numbers(data: Mapping[str, object], path: str) -> Iterator[tuple[str, float]]:
+    """(path/to/number, value) for every number in nested mappings."""
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{path}/{name}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{path}/{name}", float(value)
+
+
+def _legal(name: str) -> str:
+    """A name that MLflow takes: one strange character would have the whole batch refused."""
+    return re.sub(r"[^\w.\-: /]", "_", name)[:250]

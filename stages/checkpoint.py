@@ -1,0 +1,121 @@
+"""Checkpoints that are whole or do not exist: files first, then `manifest.json` with their sizes and SHA-256.
+
+A checkpoint is a folder `step-00000400` with the model as transformers loads it, the optimiser's state in safetensors
+and `state.json`. Nothing in it is unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from stages.storage import Folder
+from stages.tokens import TOKENIZER_FILES
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Where training stands, beside the tensors. Dropout needs no generator's state: it is seeded by (seed, step)."""
+
+    step: int
+    """Optimiser steps done: the next step's number."""
+    seconds: float = 0.0
+    """Spent in steps so far, over all starts."""
+    best_loss: float = float("inf")
+    """Lowest held-out masked-LM loss so far, and the step it was at."""
+    best_step: int = -1
+    loss_scale: float = 1.0
+    """fp16's gradient scale; 1 elsewhere."""
+    micro_batch: int = 0
+    history: tuple[dict[str, float], ...] = field(default=())
+    """Everything reported so far, in order."""
+
+
+def save(
+    folder: Folder, state: TrainState, model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokenizer: Folder
+) -> Folder:
+    """Write the checkpoint of `state.step` below `folder`; its manifest is written last."""
+    target = folder / f"step-{state.step:08d}"
+    with target.written_locally() as local:
+        model.save_pretrained(local)
+        tokenizer.copy_to(local, TOKENIZER_FILES)
+        save_file(_optimizer_tensors(optimizer), local / "optimizer.safetensors")
+        (local / "state.json").write_text(json.dumps(asdict(state)))
+        files = {path.name: _described(path) for path in sorted(local.iterdir())}
+    target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
+    return target
+
+
+def load(checkpoint: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
+    """Put a checkpoint's tensors into the model and the optimiser; returns the rest."""
+    with checkpoint.as_local() as local:
+        weights = load_file(local / "model.safetensors")
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(weights[name])
+        _restore_optimizer(optimizer, load_file(local / "optimizer.safetensors"))
+    return read_state(checkpoint)
+
+
+def read_state(checkpoint: Folder) -> TrainState:
+    """A checkpoint's state, without its tensors."""
+    state = json.loads(checkpoint.read_bytes("state.json"))
+    return TrainState(**{**state, "history": tuple(state["history"])})
+
+
+def newest(folder: Folder) -> Folder | None:
+    """The whole checkpoint with the highest step, or None; one that fails its manifest is passed over."""
+    for name in reversed(_checkpoints(folder)):
+        if is_whole(folder / name):
+            return folder / name
+    return None
+
+
+def is_whole(checkpoint: Folder) -> bool:
+    """Whether the manifest is there and every file has the size and digest it names."""
+    if not checkpoint.exists(MANIFEST):
+        return False
+    files = json.loads(checkpoint.read_bytes(MANIFEST))["files"]
+    return all(checkpoint.exists(name) and _same(checkpoint.read_bytes(name), said) for name, said in files.items())
+
+
+def keep_only(folder: Folder, newest_to_keep: int, best_step: int) -> None:
+    """Delete all checkpoints but the newest few and the best."""
+    names = _checkpoints(folder)
+    kept = {*names[-newest_to_keep:], f"step-{best_step:08d}"}
+    for name in names:
+        if name not in kept:
+            (folder / name).remove()
+
+
+def _checkpoints(folder: Folder) -> list[str]:
+    return [name for name in folder.names() if name.startswith("step-")]
+
+
+def _described(path: Path) -> dict[str, int | str]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _same(data: bytes, said: dict[str, int | str]) -> bool:
+    return len(data) == said["bytes"] and hashlib.sha256(data).hexdigest() == said["sha256"]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": t.contiguous() for index, entry in state.items() for name, t in entry.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

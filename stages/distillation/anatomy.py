@@ -1,0 +1,33 @@
+"""Where body, head and decoder are in BERT and in DistilBERT, so that the step need not know which it trains.
+
+The head is split before its last product: `head_input` is cheap and left to autograd, the decoder's (tokens ×
+vocabulary) product is the losses' business. Shapes: R rows, L length, D width, N positions, V vocabulary.
+"""
+
+from torch import Tensor, nn
+from transformers import BertForMaskedLM, DistilBertForMaskedLM
+
+MaskedLM = BertForMaskedLM | DistilBertForMaskedLM
+
+
+def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
+    """The last hidden states (R, L, D); no vocabulary head, and no attention mask since packed blocks have no padding."""
+    body = model.bert if isinstance(model, BertForMaskedLM) else model.distilbert
+    return body(input_ids=input_ids_RL).last_hidden_state
+
+
+def head_input(model: MaskedLM, hidden_ND: Tensor) -> Tensor:
+    """What the decoder multiplies: the head's dense layer, activation and LayerNorm over hidden states (N, D)."""
+    if isinstance(model, BertForMaskedLM):
+        return model.cls.predictions.transform(hidden_ND)
+    return model.vocab_layer_norm(model.activation(model.vocab_transform(hidden_ND)))
+
+
+def decoder(model: MaskedLM) -> nn.Linear:
+    """The last layer of the head: weight (V, D), tied to the word embeddings as a rule, and bias (V,)."""
+    return model.cls.predictions.decoder if isinstance(model, BertForMaskedLM) else model.vocab_projector
+
+
+def parameter_count(model: nn.Module) -> int:
+    """The number of parameters, tied weights counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,37 @@
+"""The one exception a person is meant to read."""
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; one sentence says what, where and what to do about it.
+
+    The command line prints the sentence and exits with status 2. Stages raise it, wherever they run: it survives
+    pickling, so that one raised in a Ray task arrives whole (see `unwrap`).
+    """
+
+
+class ConfigError(InputError):
+    """A config field breaks its rule: names the field's path, the value, and the rule."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(field, value, rule)
+        self.field, self.value, self.rule = field, value, rule
+
+    def __str__(self) -> str:
+        return f"{self.field} is {self.value!r} but {self.rule}."
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """The `InputError` inside what Ray wrapped around it (RayTaskError, UserCodeException, ...), or `error` itself."""
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        current = queue.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, InputError):
+            return current
+        seen.add(id(current))
+        nested = getattr(current, "worker_failures", None)  # ray.train: rank -> exception
+        queue += [current.__cause__, getattr(current, "cause", None), current.__context__]
+        queue += list(nested.values()) if isinstance(nested, dict) else []
+    return error

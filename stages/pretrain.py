@@ -1,0 +1,145 @@
+"""Pre-training a small BERT from nothing: the recipe behind the demo's teacher.
+
+A small BERT on a small budget easily stays on the unigram plateau. What leaves it: a position table that starts from
+sinusoids, short blocks and few layers first; then the blocks are stacked (Gong et al. 2019) and training goes on with
+longer ones.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
+from tokenizers.trainers import WordPieceTrainer
+from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
+
+from stages.corpus import Corpus
+from stages.distillation.losses import LossWeights
+from stages.errors import ConfigError
+from stages.storage import Folder
+from stages.teacher import Teacher, trained_teacher
+from stages.tokens import TOKENIZER_FILES, Blocks, TokensConfig, documents
+from stages.train import Lesson, TrainConfig, train
+from stages.where import Where
+
+VERSION = 1
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+AMPLITUDE = 0.03
+"""Of the sinusoids in the position table: about the word embeddings' own size (initializer_range 0.02)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """A lower-case WordPiece vocabulary, learned from the corpus."""
+
+    size: int = 8192
+    positions: int = 128
+    """The longest block that the model will read, recorded in the tokenizer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenized:
+    """A tokenizer on storage that no model has been trained with yet."""
+
+    folder: Folder
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """One phase of pre-training: a depth, a block length and how it is trained."""
+
+    layers: int
+    block_length: int
+    width: int = 256
+    heads: int = 8
+    positions: int = 128
+    train: TrainConfig
+
+    def __post_init__(self) -> None:
+        if self.block_length > self.positions:
+            rule = f"must be at most the model's {self.positions} positions"
+            raise ConfigError("pretrain.phases.block_length", self.block_length, rule)
+
+    def tokens(self) -> TokensConfig:
+        """How this phase's blocks are packed."""
+        return TokensConfig(block_length=self.block_length)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """A BERT from nothing: its vocabulary, then its phases, each starting from the one before."""
+
+    vocabulary: VocabularyConfig
+    phases: tuple[PhaseConfig, ...]
+
+
+def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> Tokenized:
+    """Learn a WordPiece vocabulary from the training documents alone, with BERT's normalisation and special tokens."""
+    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = WordPieceDecoder()
+    trainer = WordPieceTrainer(vocab_size=config.size, special_tokens=list(SPECIAL), show_progress=False)
+    batches = (texts for shard in corpus.shards for texts in documents(corpus.folder, shard))
+    tokenizer.train_from_iterator(batches, trainer=trainer)
+    whole = BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=True, model_max_length=config.positions)
+    with where.folder.written_locally() as local:
+        whole.save_pretrained(local)
+    return Tokenized(folder=where.folder, size=tokenizer.get_vocab_size())
+
+
+def pretrain(
+    config: PhaseConfig, tokenized: Tokenized, previous: Teacher | None, blocks: Blocks, where: Where
+) -> Teacher:
+    """One phase of masked-LM pre-training, from `previous` stacked to `config.layers`, or from nothing."""
+    start = where.folder / "start"
+    torch.manual_seed(where.seed)
+    model = fresh(config, tokenized.size)
+    if previous is not None:
+        with previous.folder.as_local() as local:
+            stack(BertForMaskedLM.from_pretrained(local, dtype=torch.float32), model)
+    with start.written_locally() as local:
+        model.save_pretrained(local)
+        tokenized.folder.copy_to(local, TOKENIZER_FILES)
+    weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
+    trained = train(config.train, Lesson(start=start, teacher=None, weights=weights), blocks, where)
+    return trained_teacher(trained.checkpoint, where.folder / "model")
+
+
+def fresh(config: PhaseConfig, vocab_size: int) -> BertForMaskedLM:
+    """A BERT with random weights but for its position table, which starts from sinusoids."""
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=vocab_size,
+            hidden_size=config.width,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            intermediate_size=4 * config.width,
+            max_position_embeddings=config.positions,
+            hidden_dropout_prob=config.train.dropout,
+            attention_probs_dropout_prob=config.train.dropout,
+        )
+    )
+    with torch.no_grad():
+        model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(config.positions, config.width))
+    return model
+
+
+def sinusoids(positions: int, width: int) -> torch.Tensor:
+    """(positions, width): sine and cosine of each position at falling frequencies (Vaswani et al. 2017, section 3.5)."""
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
+    angle = torch.arange(positions).unsqueeze(1) * frequency
+    return AMPLITUDE * torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+@torch.no_grad()
+def stack(shallow: BertForMaskedLM, deep: BertForMaskedLM) -> None:
+    """Fill `deep` from `shallow`: block i from block i modulo the shallow depth, all else as it is."""
+    deep.bert.embeddings.load_state_dict(shallow.bert.embeddings.state_dict())
+    deep.cls.load_state_dict(shallow.cls.state_dict())
+    blocks = shallow.bert.encoder.layer
+    for index, block in enumerate(deep.bert.encoder.layer):
+        block.load_state_dict(blocks[index % len(blocks)].state_dict())

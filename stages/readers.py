@@ -1,0 +1,157 @@
+"""One input file to its documents' raw text, as a stream: memory does not grow with the file.
+
+`.txt` (a document a line, or one a file), `.jsonl` and `.csv` (a document a row), each plain, `.gz` or `.zst`, and
+`.parquet`. Text is UTF-8: anything else is an error that names the file and the byte, never a guess.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.errors import InputError
+from stages.storage import filesystem_of
+
+FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+CHUNK_BYTES = 1 << 20
+PARQUET_ROWS = 64
+"""Rows decoded at once: few, since one may be a whole book."""
+
+
+def format_of(name: str) -> tuple[str, str | None]:
+    """(one of `FORMATS`, the compression's name in pyarrow) from a file's name; `InputError` for any other."""
+    bare = name.partition("?")[0] if "://" in name else name
+    stem, dot, last = bare.rpartition(".")
+    compression = COMPRESSIONS.get(f"{dot}{last.lower()}")
+    suffix = "." + (stem.rpartition(".")[2] if compression else last).lower()
+    if suffix not in FORMATS or (compression and suffix == ".parquet"):
+        raise InputError(
+            f"{name} is none of {', '.join(FORMATS)} (the first three also with .gz or .zst); "
+            "convert it, or narrow corpus.paths."
+        )
+    return suffix, compression
+
+
+def documents(uri: str, column: str, per: Literal["line", "file"]) -> Iterator[str]:
+    """The raw documents of a file in order; `per` bears on .txt alone, `column` on all others.
+
+    Raises `InputError` for text that is not UTF-8, a table without the column, and a file that cannot be read.
+    """
+    suffix, compression = format_of(uri)
+    try:
+        if suffix == ".parquet":
+            yield from _parquet(uri, column)
+        elif suffix == ".jsonl":
+            yield from _jsonl(uri, compression, column)
+        elif suffix == ".csv":
+            yield from _csv(uri, compression, column)
+        elif per == "file":
+            yield "".join(_text(uri, compression))
+        else:
+            yield from _lines(uri, compression)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {uri}: {_first_line(error)}; is it whole, and what its name says?") from error
+
+
+def _text(uri: str, compression: str | None) -> Iterator[str]:
+    """The decoded text in pieces, each but the last ending with a line."""
+    filesystem, path = filesystem_of(uri)
+    offset, rest = 0, [b""]
+    with filesystem.open_input_stream(path, compression=compression) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            head, newline, tail = chunk.rpartition(b"\n")
+            if not newline:  # in the middle of a long line
+                rest.append(tail)
+                continue
+            piece = b"".join((*rest, head, newline))
+            yield _decode(piece, offset, uri)
+            offset, rest = offset + len(piece), [tail]
+    if last := b"".join(rest):
+        yield _decode(last, offset, uri)
+
+
+def _decode(piece: bytes, offset: int, uri: str) -> str:
+    try:
+        text = piece.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = offset + error.start
+        raise InputError(
+            f"{uri} is not UTF-8: byte {piece[error.start]:#04x} at offset {at:,}; convert it (iconv -t UTF-8)."
+        ) from None
+    return text.removeprefix("\ufeff") if offset == 0 else text
+
+
+def _lines(uri: str, compression: str | None) -> Iterator[str]:
+    """Lines as `\\n` ends them, without their ends: `str.splitlines` would cut at other characters too."""
+    for piece in _text(uri, compression):
+        yield from piece.removesuffix("\n").split("\n")
+
+
+def _jsonl(uri: str, compression: str | None, column: str) -> Iterator[str]:
+    for number, line in enumerate(_lines(uri, compression), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{uri} line {number:,} is not JSON: {_first_line(error)}; mend or remove it.") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{uri} line {number:,} is no JSON object; every line must be one, with {column!r} in it.")
+        if column not in row:
+            raise _no_column(f"{uri} line {number:,}", column, list(row))
+        if isinstance(row[column], str):
+            yield row[column]
+        elif row[column] is not None:
+            raise _not_text(f"{uri} line {number:,}", column, type(row[column]).__name__)
+
+
+def _csv(uri: str, compression: str | None, column: str) -> Iterator[str]:
+    csv.field_size_limit(sys.maxsize)  # 131,072 characters otherwise: less than a book
+    rows = csv.reader(line for piece in _text(uri, compression) for line in io.StringIO(piece, newline="\n"))
+    try:
+        header = next(rows, [])
+        if column not in header:
+            raise _no_column(uri, column, header)
+        place = header.index(column)
+        for row in rows:
+            if row and len(row) <= place:
+                raise InputError(
+                    f"{uri} line {rows.line_num:,} has {len(row)} of {len(header)} columns; mend or remove it."
+                )
+            yield from row[place : place + 1]
+    except csv.Error as error:
+        raise InputError(f"{uri} line {rows.line_num:,} is not CSV: {_first_line(error)}; mend or remove it.") from None
+
+
+def _parquet(uri: str, column: str) -> Iterator[str]:
+    filesystem, path = filesystem_of(uri)
+    with filesystem.open_input_file(path) as stream:
+        table = pq.ParquetFile(stream)
+        schema = table.schema_arrow
+        if column not in schema.names:
+            raise _no_column(uri, column, schema.names)
+        kind = schema.field(column).type
+        value = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (pa.types.is_string(value) or pa.types.is_large_string(value)):
+            raise _not_text(uri, column, str(kind))
+        for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
+            yield from (text for text in batch.column(0).to_pylist() if text is not None)
+
+
+def _no_column(place: str, column: str, there: list[str]) -> InputError:
+    found = ", ".join(there[:20]) or "none"
+    return InputError(f"{place} has no column {column!r}; set corpus.text_column to one of those it has: {found}.")
+
+
+def _not_text(place: str, column: str, kind: str) -> InputError:
+    return InputError(f"column {column!r} of {place} holds {kind} and not text; set corpus.text_column to another one.")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

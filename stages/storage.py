@@ -1,0 +1,129 @@
+"""Folders, on a disk or in an object store, behind one small type.
+
+A folder is a local path or any URI that pyarrow knows (s3://, gs://, file://) or, failing that, fsspec. Object stores
+rename nothing, so nothing here relies on a rename being visible: what counts is always a small file written last.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow.fs as pafs
+
+from stages.errors import InputError
+
+
+def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
+    """(filesystem, path inside it) for a local path or a URI; raises `InputError` for a scheme nobody knows."""
+    if "://" not in uri:
+        return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
+    try:
+        return pafs.FileSystem.from_uri(uri)
+    except (ValueError, NotImplementedError):  # not one of pyarrow's own schemes
+        pass
+    import fsspec
+
+    try:
+        filesystem, path = fsspec.core.url_to_fs(uri)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"cannot open {uri}: {error}; use a local path, s3:// or gs://.") from error
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by absolute path or URI. Cheap to make and to send to another machine: it opens nothing until asked."""
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        if "://" not in self.uri:
+            object.__setattr__(self, "uri", os.path.abspath(os.path.expanduser(self.uri)))
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(f"{self.uri.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.uri.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether plain `open` reaches it on this machine."""
+        return "://" not in self.uri
+
+    @property
+    def path(self) -> Path:
+        """The local path; only where `is_local`."""
+        if not self.is_local:
+            raise ValueError(f"{self.uri} is no local folder")
+        return Path(self.uri)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The whole content of the file `name`; raises FileNotFoundError."""
+        filesystem, path = filesystem_of(self.uri)
+        with filesystem.open_input_stream(f"{path}/{name}") as stream:
+            return stream.read()
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write the file `name` whole or not at all: by rename on a disk, by a single put in an object store."""
+        filesystem, path = filesystem_of(f"{self.uri.rstrip('/')}/{name}")
+        filesystem.create_dir(os.path.dirname(path), recursive=True)
+        local = isinstance(filesystem, pafs.LocalFileSystem)
+        target = f"{path}.{uuid.uuid4().hex[:8]}.part" if local else path
+        with filesystem.open_output_stream(target) as stream:
+            stream.write(data)
+        if local:
+            os.replace(target, path)
+
+    def exists(self, name: str = "") -> bool:
+        """Whether the file or folder `name` (or this folder itself) is there."""
+        filesystem, path = filesystem_of(f"{self.uri.rstrip('/')}/{name}".rstrip("/"))
+        return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+
+    def names(self) -> list[str]:
+        """The names of the files and folders directly inside, sorted; empty where the folder is not there."""
+        filesystem, path = filesystem_of(self.uri)
+        entries = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        return sorted(entry.base_name for entry in entries)
+
+    def remove(self) -> None:
+        """Delete the folder with all it holds; no error where it is not there."""
+        filesystem, path = filesystem_of(self.uri)
+        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+            filesystem.delete_dir(path)
+
+    def copy_to(self, local: Path, names: Iterable[str]) -> None:
+        """Copy the files `names` of this folder into a local folder; raises FileNotFoundError."""
+        for name in names:
+            (local / name).write_bytes(self.read_bytes(name))
+
+    @contextmanager
+    def as_local(self) -> Iterator[Path]:
+        """A local path with this folder's files: itself, or a copy that lasts as long as the `with` block."""
+        if self.is_local:
+            yield self.path
+            return
+        with TemporaryDirectory() as copy:
+            pafs.copy_files(self.uri, copy)
+            yield Path(copy)
+
+    @contextmanager
+    def written_locally(self) -> Iterator[Path]:
+        """An empty local folder to write into; its files land here when the block ends without an error."""
+        with TemporaryDirectory() as copy:
+            yield Path(copy)
+            if self.is_local:
+                shutil.copytree(copy, self.path, dirs_exist_ok=True)
+            else:
+                filesystem, path = filesystem_of(self.uri)
+                pafs.copy_files(copy, path, destination_filesystem=filesystem)

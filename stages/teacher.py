@@ -1,0 +1,187 @@
+"""The teacher: any BERT masked language model, by hub name or folder; fetched once, to storage.
+
+The demo's own teacher was pre-trained by `stages/pretrain.py`; here it is one folder among others, named "demo".
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM
+
+from stages.distillation.anatomy import parameter_count
+from stages.distillation.losses import LossWeights
+from stages.distillation.student import check_expressible
+from stages.errors import ConfigError, InputError
+from stages.storage import Folder
+from stages.tokens import TOKENIZER_FILES, Blocks
+from stages.train import Lesson, TrainConfig, train
+from stages.where import Where
+
+VERSION = 1
+DEMO = Path(__file__).parent / "demo_teacher"
+"""The small BERT that comes with this project; its README says how it was made."""
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+    """Which BERT is distilled."""
+
+    model: str = "google-bert/bert-base-uncased"
+    """A hub name, a folder, or "demo": the small BERT that comes with this project."""
+    revision: str = "main"
+    """Branch, tag or commit, where `model` is a hub name."""
+    adapt_steps: int = 0
+    """Masked-LM steps that the teacher itself takes on the corpus first; 0: it is used as it is."""
+    adapt: TrainConfig = field(default_factory=lambda: TrainConfig(learning_rate=5e-5, global_batch=256))
+    """How it is adapted, where `adapt_steps` is above 0."""
+
+    def __post_init__(self) -> None:
+        if self.adapt_steps < 0:
+            raise ConfigError("teacher.adapt_steps", self.adapt_steps, "must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A BERT masked language model on storage: config, fp32 safetensors and tokenizer, as transformers loads them."""
+
+    folder: Folder
+    layers: int
+    width: int
+    vocab_size: int
+    positions: int
+    parameters: int
+
+
+def source_of(config: TeacherConfig) -> str:
+    """The folder or hub name to load from."""
+    return str(DEMO) if config.model == "demo" else config.model
+
+
+def is_folder(config: TeacherConfig) -> bool:
+    """Whether the teacher comes from a folder on this machine, rather than from the hub."""
+    source = source_of(config)
+    return Path(source).expanduser().is_dir() or source.startswith(("/", ".", "~"))
+
+
+def check(config: TeacherConfig) -> BertConfig:
+    """The teacher's config, read before anything expensive; `InputError` where it can be no teacher.
+
+    Refused, by name: a folder that is not there or no BERT masked-LM, one without tokenizer or weights, a vocabulary
+    that does not match, and whatever DistilBERT's class cannot express.
+    """
+    source = source_of(config)
+    if is_folder(config):
+        _check_folder(Path(source).expanduser())
+    try:
+        found = AutoConfig.from_pretrained(source, revision=config.revision)
+    except (OSError, ValueError) as error:
+        raise InputError(_unreachable(config, error)) from error
+    check_expressible(found)
+    architectures = found.architectures or []
+    if architectures and not any(name in ("BertForMaskedLM", "BertForPreTraining") for name in architectures):
+        raise InputError(
+            f"teacher.model {config.model} is a {architectures[0]} and has no masked-LM head; "
+            "choose a BertForMaskedLM or BertForPreTraining."
+        )
+    return found
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"teacher.model {folder} is no folder; give a folder with config.json, or a hub name.")
+    there = {path.name for path in folder.iterdir()}
+    if "config.json" not in there:
+        raise InputError(f"teacher.model {folder} has no config.json; give a folder that save_pretrained wrote.")
+    if not there & set(_WEIGHTS):
+        raise InputError(f"teacher.model {folder} has no weights (model.safetensors); give a whole saved model.")
+    if not there & {"tokenizer.json", "vocab.txt"}:
+        raise InputError(
+            f"teacher.model {folder} has no tokenizer (tokenizer.json); save the teacher's own tokenizer beside it."
+        )
+
+
+def _unreachable(config: TeacherConfig, error: Exception) -> str:
+    if is_folder(config):
+        return f"teacher.model {config.model} cannot be read as a transformers model ({_first_line(error)})."
+    return (
+        f"teacher.model {config.model} is no folder here and the model hub did not give it ({_first_line(error)}); "
+        "check the name and the network, or give a folder."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+
+
+def identity(config: TeacherConfig) -> dict[str, str]:
+    """What the outside contributes to the fingerprint: the digests of a folder's files, or a hub name's revision."""
+    if not is_folder(config):
+        return {"hub": f"{config.model}@{config.revision}"}
+    digests = {}
+    for path in sorted(Path(source_of(config)).expanduser().iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".bin", ".txt"):
+            with path.open("rb") as file:
+                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def fetch(config: TeacherConfig, where: Where) -> Teacher:
+    """Load the teacher and put it on storage, in fp32, with its tokenizer; the hub is asked once."""
+    check(config)
+    source = source_of(config)
+    try:
+        model, info = BertForMaskedLM.from_pretrained(
+            source, revision=config.revision, dtype=torch.float32, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision)
+    except (OSError, ValueError) as error:
+        raise InputError(_unreachable(config, error)) from error
+    headless = [name for name in info["missing_keys"] if name.startswith("cls.predictions.transform")]
+    if headless:
+        raise InputError(
+            f"teacher.model {config.model} has no masked-LM head ({headless[0]} is missing); "
+            "choose a BERT saved as BertForMaskedLM."
+        )
+    if len(tokenizer) > model.config.vocab_size:
+        raise InputError(
+            f"the vocabulary does not match: teacher.model {config.model} has {model.config.vocab_size:,} embeddings "
+            f"and its tokenizer {len(tokenizer):,} tokens; save the tokenizer that belongs to the model."
+        )
+    if not tokenizer.is_fast:
+        raise InputError(f"teacher.model {config.model} has no tokenizer.json; save its fast tokenizer beside it.")
+    with where.folder.written_locally() as local:
+        model.save_pretrained(local)
+        tokenizer.save_pretrained(local)
+    return described(where.folder, model)
+
+
+def described(folder: Folder, model: BertForMaskedLM) -> Teacher:
+    """The artifact of a model that was saved in `folder`."""
+    return Teacher(
+        folder=folder,
+        layers=model.config.num_hidden_layers,
+        width=model.config.hidden_size,
+        vocab_size=model.config.vocab_size,
+        positions=model.config.max_position_embeddings,
+        parameters=parameter_count(model),
+    )
+
+
+def adapt(config: TeacherConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Teacher:
+    """The teacher after `adapt_steps` masked-LM steps on the corpus that it is going to teach."""
+    weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
+    lesson = Lesson(start=teacher.folder, teacher=None, weights=weights)
+    trained = train(config.adapt, lesson, blocks, where, steps=config.adapt_steps)
+    return trained_teacher(trained.checkpoint, where.folder / "model")
+
+
+def trained_teacher(checkpoint: Folder, target: Folder) -> Teacher:
+    """A training's last checkpoint as a teacher: model and tokenizer without the optimiser."""
+    with checkpoint.as_local() as source, target.written_locally() as local:
+        model = BertForMaskedLM.from_pretrained(source, dtype=torch.float32)
+        model.save_pretrained(local)
+        checkpoint.copy_to(local, TOKENIZER_FILES)
+    return described(target, model)

@@ -1,0 +1,251 @@
+"""Ray Train's driver: starts the workers, hands them their job and passes on what they report.
+
+For teacher and student alike: a `Lesson` says what is learned (from which weights, with which teacher and loss), a
+`TrainConfig` how. The workers' loop is `stages/loop.py`, one step of it `stages/distillation/step.py`.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray
+import ray.train
+from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchTrainer
+
+from stages import checkpoint
+from stages.distillation.losses import LossWeights
+from stages.distillation.plan import Plan
+from stages.errors import ConfigError, InputError, unwrap
+from stages.storage import Folder
+from stages.tokens import MAX_MASK_RATE, Blocks
+from stages.where import Where, elsewhere
+
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How any masked language model is trained here. The defaults are the original DistilBERT's."""
+
+    steps: int | None = None
+    """Optimiser steps; None: as many as `epochs` take."""
+    epochs: float = 3.0
+    """Passes over the blocks; counts only where `steps` is None."""
+    global_batch: int = 4096
+    """Blocks per optimiser step, over all workers and micro-batches (the paper: up to 4,000 examples)."""
+    micro_batch: int = elsewhere(16)
+    """Blocks that one worker computes at a time; changes memory and speed only."""
+    learning_rate: float = 5e-4
+    """Peak of the schedule."""
+    warmup: float = 0.05
+    """Share of the steps over which the learning rate rises; then it falls to zero, both linearly."""
+    weight_decay: float = 0.0
+    dropout: float = 0.1
+    mask_rate: float = 0.15
+    """Share of a block's positions that are masked."""
+    mask_smoothing: float = 0.7
+    """Tokens are chosen with probability ∝ count^-smoothing; 0 is uniform."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware has it, fp16 with scaling on other GPUs, fp32 on other CPUs."""
+    workers: int = elsewhere(1)
+    """Training processes, one GPU each where `gpu` is set."""
+    gpu: bool | None = elsewhere(None)
+    """None: where the cluster has one."""
+    threads: int | None = elsewhere(None)
+    """CPU threads a worker computes with; None: its machine's cores, shared among the workers on it."""
+    checkpoint_every: int = elsewhere(500)
+    """Optimiser steps between checkpoints."""
+    keep_checkpoints: int = elsewhere(2)
+    """Newest checkpoints kept, beside the best."""
+    evaluate_every: int = elsewhere(500)
+    """Optimiser steps between held-out evaluations."""
+    evaluate_blocks: int = elsewhere(128)
+    """Held-out blocks of an evaluation on the way."""
+    log_every: int = elsewhere(10)
+    """Optimiser steps between reports."""
+    max_failures: int = elsewhere(3)
+    """Worker failures after which the run gives up; each continues from the newest checkpoint."""
+
+    def __post_init__(self) -> None:
+        positive = "steps epochs global_batch micro_batch learning_rate workers threads checkpoint_every log_every"
+        for name in [*positive.split(), "evaluate_every", "evaluate_blocks", "keep_checkpoints"]:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"distil.{name}", value, "must be above 0")
+        for name in ("warmup", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"distil.{name}", getattr(self, name), "must be at least 0 and below 1")
+        if not 0 < self.mask_rate <= MAX_MASK_RATE:
+            raise ConfigError("distil.mask_rate", self.mask_rate, f"must be above 0 and at most {MAX_MASK_RATE}")
+
+    def total_steps(self, rows: int) -> int:
+        """Optimiser steps of the whole run over `rows` blocks; whole steps of whole batches."""
+        return self.steps or max(1, round(self.epochs * (rows // self.global_batch)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """What is learned, and from what."""
+
+    start: Folder
+    """A transformers folder, tokenizer included, with the weights that training starts from."""
+    teacher: Folder | None
+    """The teacher's folder; None: masked-LM alone."""
+    weights: LossWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything a worker is told. It is the same for all workers; rank and world size come from Ray Train."""
+
+    lesson: Lesson
+    config: TrainConfig
+    plan: Plan
+    blocks: Blocks
+    folder: Folder
+    seed: int
+    use_gpu: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training: its last checkpoint and what it took."""
+
+    checkpoint: Folder
+    steps: int
+    tokens: int
+    seconds: float
+    """In steps, over all starts; without start-up."""
+    history: tuple[dict[str, float], ...]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Throughput of the steps themselves."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+
+def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, steps: int | None = None) -> Trained:
+    """Train `lesson` on `blocks` to the end; continues from the newest whole checkpoint in `where.folder`.
+
+    `steps` overrides what `config` says of the length.
+
+    Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, or more workers than can share.
+    """
+    from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
+
+    use_gpu = gpu_wanted(config)
+    steps = steps or config.total_steps(blocks.rows)
+    shard_rows = tuple(shard.rows for shard in blocks.shards)
+    plan = Plan(shard_rows=shard_rows, global_batch=config.global_batch, steps=steps, seed=where.seed)
+    plan.streams_of(0, config.workers)
+    job = Job(
+        lesson=lesson, config=config, plan=plan, blocks=blocks, folder=where.folder, seed=where.seed, use_gpu=use_gpu
+    )
+    with mail(where, steps) as callback:
+        trainer = TorchTrainer(
+            loop,
+            train_loop_config={"job": job},
+            scaling_config=ScalingConfig(
+                num_workers=config.workers,
+                use_gpu=use_gpu,
+                resources_per_worker={"CPU": worker_cpus(config.workers), **({"GPU": 1} if use_gpu else {})},
+            ),
+            run_config=RunConfig(
+                # A new name every time: what is continued is our checkpoint, found by its manifest, never Ray's.
+                name=f"train-{time.time_ns():x}",
+                storage_path=(where.folder / "ray").uri,
+                failure_config=FailureConfig(max_failures=config.max_failures),
+                callbacks=[callback],
+            ),
+        )
+        try:
+            trainer.fit()
+        except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+            raise unwrap(error) from error
+    (where.folder / "ray").remove()
+    return finished(where.folder, steps, steps * config.global_batch * blocks.block_length)
+
+
+def finished(folder: Folder, steps: int, tokens: int) -> Trained:
+    """The result that the last checkpoint holds."""
+    last = checkpoint.newest(folder / "checkpoints")
+    if last is None:
+        raise RuntimeError(f"training ended without a checkpoint in {folder}")
+    state = checkpoint.read_state(last)
+    if state.step != steps:
+        raise RuntimeError(f"training ended at step {state.step} of {steps}; its newest checkpoint is {last}")
+    return Trained(checkpoint=last, steps=steps, tokens=tokens, seconds=state.seconds, history=state.history)
+
+
+def gpu_wanted(config: TrainConfig) -> bool:
+    """Whether workers get GPUs; `InputError` where they are asked for and the cluster has too few."""
+    there = int(ray.cluster_resources().get("GPU", 0))
+    if config.gpu and there < config.workers:
+        raise InputError(
+            f"distil.gpu asks for {config.workers} GPU(s) and this cluster has {there}; drop --distil.gpu or add GPUs."
+        )
+    return bool(there) if config.gpu is None else config.gpu
+
+
+def worker_cpus(workers: int) -> float:
+    """CPUs that each worker books. Half the cluster at most: reading and masking must find a place beside them, or
+    Ray waits for ever without a word."""
+    share = ray.cluster_resources().get("CPU", 1.0) / 2 / workers
+    return 1.0 if share >= 1 else max(0.01, round(share, 2))
+
+
+@ray.remote(num_cpus=0)
+class _Mailbox:
+    """Where the controller, another process, leaves what the workers report until the driver fetches it."""
+
+    def __init__(self) -> None:
+        self.reports: list[dict[str, Any]] = []
+
+    def put(self, report: dict[str, Any]) -> None:
+        self.reports.append(report)
+
+    def take(self) -> list[dict[str, Any]]:
+        taken, self.reports = self.reports, []
+        return taken
+
+
+class _Post(UserCallback):
+    """Puts rank 0's reports into the mailbox; runs in Ray Train's controller."""
+
+    def __init__(self, mailbox: Any) -> None:
+        self.mailbox = mailbox
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        ray.get(self.mailbox.put.remote(metrics[0]))
+
+
+@contextmanager
+def mail(where: Where, steps: int) -> Iterator[_Post]:
+    """While the block runs, what workers report is delivered to `where`'s callables, in this process and in order."""
+    mailbox = _Mailbox.remote()  # type: ignore[attr-defined]
+    over = threading.Event()
+
+    def deliver() -> None:
+        last = False
+        while not last:
+            last = over.wait(0.5)
+            for report in ray.get(mailbox.take.remote()):
+                step = int(report.pop("step"))
+                saved = report.pop("checkpoint", None)
+                where.on_metrics(step, report)
+                where.on_progress(step, steps, "steps")
+                if saved is not None:
+                    where.on_checkpoint(step, Folder(saved))
+
+    postman = threading.Thread(target=deliver, name="reports", daemon=True)
+    postman.start()
+    try:
+        yield _Post(mailbox)
+    finally:
+        over.set()
+        postman.join(timeout=30)
+        ray.kill(mailbox)
