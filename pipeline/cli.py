@@ -124,9 +124,9 @@ def _act(words: list[str]) -> None:
     command: Any = tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
     match command:
         case Run():
-            _run(_config(command.recipe, command.config, fields))
+            _run(_config(command.recipe, command.config, fields), command.verbose)
         case Describe():
-            _describe(_config(command.recipe, command.config, fields))
+            _describe(_config(command.recipe, command.config, fields), command.verbose)
         case Fill():
             _fill(command.text, command.run)
         case Ui():
@@ -192,18 +192,18 @@ def _help(command: str, recipe: str) -> None:
     tyro.cli(kind, default=_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"])
 
 
-def _run(config: "PipelineConfig") -> None:
+def _run(config: "PipelineConfig", verbose: bool) -> None:
     from pipeline.console import Console
     from pipeline.run import run
 
-    run(config, Console())
+    run(config, Console(verbose=verbose))
 
 
-def _describe(config: "PipelineConfig") -> None:
+def _describe(config: "PipelineConfig", verbose: bool) -> None:
     from pipeline.console import Console
     from pipeline.run import describe
 
-    describe(config, Console())
+    describe(config, Console(verbose=verbose))
 
 
 def _fill(text: str, run: str) -> None:

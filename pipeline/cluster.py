@@ -19,14 +19,16 @@ def cluster(verbose: bool = False) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    level = "INFO" if verbose else "ERROR"
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=verbose)
+        ray.init(log_to_driver=verbose, logging_level=level)
     else:
         ray.init(
             num_cpus=len(os.sched_getaffinity(0)),
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=verbose,
+            logging_level=level,
         )
     try:
         yield

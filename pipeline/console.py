@@ -14,6 +14,7 @@ from rich.table import Table
 from pipeline.pace import Pace, amount, duration
 
 if TYPE_CHECKING:  # both bring more than a `--help` should wait for
+    from pipeline.report import RunReport
     from pipeline.reuse import Made
     from stages.evaluate import ModelScore, Report
 
@@ -25,7 +26,8 @@ _NAME_WIDTH = 16
 class Console:
     """Implements `pipeline.reuse.Watch` for a person. Everything goes to one `Terminal`, standard output by default."""
 
-    def __init__(self, terminal: Terminal | None = None) -> None:
+    def __init__(self, terminal: Terminal | None = None, *, verbose: bool = False) -> None:
+        self.verbose = verbose  # for whoever starts something that talks: Ray's workers, say
         self.terminal = terminal or Terminal(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
@@ -57,7 +59,7 @@ class Console:
         else:
             self._line("yellow", "→", made.stage, f"{mark}  would run: {escape('; '.join(made.why))}")
 
-    def report(self, report: "Report") -> None:
+    def report(self, report: "Report | RunReport") -> None:
         """The table of what was kept."""
         self.terminal.print(score_table(report))
 
@@ -137,7 +139,7 @@ def described(pace: Pace, done: float, total: float, unit: str) -> str:
     )
 
 
-def score_table(report: "Report") -> Table:
+def score_table(report: "Report | RunReport") -> Table:
     """Teacher, student at step 0, student, and what was kept of the teacher."""
     teacher, first, student = report.teacher, report.student_at_init, report.student
 
@@ -147,7 +149,7 @@ def score_table(report: "Report") -> Table:
     table = Table(title="held-out text", title_justify="left", highlight=False)
     for column in ("", "teacher", "student at step 0", "student", "kept"):
         table.add_column(column, justify="right" if column else "left")
-    table.add_row(*row("top-1 of masked tokens", lambda score: f"{score.top1:.3f}", f"{report.kept_top1:.1%}"))
+    table.add_row(*row("top-1 accuracy", lambda score: f"{score.top1:.3f}", f"{report.kept_top1:.1%}"))
     table.add_row(*row("masked-LM loss", lambda score: f"{score.mlm_loss:.3f}"))
     table.add_row(*row("perplexity", lambda score: f"{score.perplexity:,.1f}"))
     table.add_row(*row("parameters", lambda score: amount(score.parameters), f"{report.size_ratio:.1%}"))

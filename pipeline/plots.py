@@ -8,8 +8,12 @@ from matplotlib.figure import Figure
 Curve = Sequence[tuple[int, float]]
 """(optimiser step, value), in order."""
 
-HELDOUT = ("heldout", "held_out", "eval")
-"""What the names of held-out metrics begin with."""
+HELDOUT = "heldout"
+"""What the names of held-out metrics begin with, after the stage's."""
+
+
+BESIDE = ("learning_rate", "grad_norm", "tokens_per_second", "heldout_top1")
+"""What is drawn below one another beside the losses."""
 
 
 class History:
@@ -41,8 +45,7 @@ def figures(history: Mapping[str, Curve]) -> Iterator[tuple[str, Figure]]:
     losses = {name: curve for name, curve in history.items() if "loss" in name.lower() and curve}
     if losses:
         yield "loss.png", loss_figure(losses)
-    beside = ("learning_rate", "gradient_norm", "tokens_per_second")
-    progress = {name: history[name] for name in beside if history.get(name)}
+    progress = {name: curve for name, curve in history.items() if curve and _last(name) in BESIDE}
     if progress:
         yield "progress.png", progress_figure(progress)
 
@@ -67,7 +70,7 @@ def progress_figure(curves: Mapping[str, Curve]) -> Figure:
     panels = figure.subplots(len(curves), 1, squeeze=False, sharex=True)[:, 0]
     for axes, (name, curve) in zip(panels, curves.items(), strict=True):
         _draw(axes, name, curve)
-        axes.set_ylabel(name.replace("_", " "))
+        axes.set_ylabel(_last(name).replace("_", " "))
     panels[-1].set_xlabel("optimiser step")
     return figure
 
@@ -83,7 +86,7 @@ def smoothed(values: Sequence[float], window: int) -> list[float]:
 
 def _draw(axes: Axes, name: str, curve: Curve) -> None:
     steps, values = [step for step, _ in curve], [value for _, value in curve]
-    if len(values) < 50 or _is_heldout(name) or name == "learning_rate":
+    if len(values) < 50 or _is_heldout(name) or _last(name) == "learning_rate":
         axes.plot(steps, values, label=name, marker="." if len(values) < 50 else None)
         return
     (line,) = axes.plot(steps, values, alpha=0.2, linewidth=0.8)
@@ -91,4 +94,9 @@ def _draw(axes: Axes, name: str, curve: Curve) -> None:
 
 
 def _is_heldout(name: str) -> bool:
-    return name.lower().rsplit("/", 1)[-1].startswith(HELDOUT) or name.lower().startswith(HELDOUT)
+    return _last(name).startswith(HELDOUT)
+
+
+def _last(name: str) -> str:
+    """A metric's name without the stage that may stand before it."""
+    return name.rsplit("/", 1)[-1]

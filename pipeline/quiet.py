@@ -19,7 +19,6 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_LOG_LEVEL": "ERROR",
     "RAY_DEDUP_LOGS": "1",
-    "RAY_BACKEND_LOG_LEVEL": "error",
     "GLOG_minloglevel": "2",
     "GRPC_VERBOSITY": "ERROR",
     "TRANSFORMERS_VERBOSITY": "error",

@@ -68,6 +68,20 @@ class Watch(Protocol):
         """What a stage would do, in a plan."""
 
 
+class Silent:
+    """Watches a plan without a word."""
+
+    def planned(self, made: Made[Any]) -> None:
+        """Nothing to say."""
+
+    def reused(self, made: Made[Any]) -> None:
+        """Nothing to say."""
+
+    def running(self, stage: str, why: tuple[str, ...]) -> AbstractContextManager[Progress]:
+        """Raises RuntimeError: a plan runs nothing."""
+        raise RuntimeError(f"{stage} was to run, but this is a plan")
+
+
 def _ignore(*_: object) -> None:
     """Nobody listens."""
 

@@ -1,15 +1,18 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pipeline.cluster import cluster, has_other_machines
-from pipeline.config import PipelineConfig, flat, to_yaml
+from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
 from pipeline.memory import PeakMemory
-from pipeline.report import RunReport
-from pipeline.reuse import Made, Reuse
-from pipeline.tracking import Live, RunAbout
+from pipeline.outcome import CONFIG, about, conclude, deliver, register, show
+from pipeline.preflight import preflight, preflight_on_cluster
+from pipeline.report import read_report
+from pipeline.reuse import Made, Reuse, Silent
 from pipeline.tracking import run as tracked
 from pipeline.workdir import begin_run, check_writable, end_run
 from stages import corpus as corpora
@@ -33,6 +36,10 @@ class Products:
     student: Made[Student] | None = None
     report: Made[Report] | None = None
     published: Made[Published] | None = None
+
+    def all(self) -> list[Made[Any]]:
+        """Those that are there, in order."""
+        return [made for field in fields(self) if (made := getattr(self, field.name)) is not None]
 
 
 def graph(step: Reuse, config: PipelineConfig) -> Products:
@@ -63,3 +70,49 @@ def make_teacher(step: Reuse, config: PipelineConfig, corpus: Made[Corpus]) -> M
         teacher = step(pretrain, phase, tokenized, teacher, blocks, name=f"pretrain-{number}")
     assert teacher is not None, "PretrainConfig has at least one phase"
     return teacher
+
+
+def describe(config: PipelineConfig, console: Console) -> Products:
+    """Say which stages would be reused, which would run, and why; runs nothing."""
+    preflight(config)
+    return graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
+
+
+def run(config: PipelineConfig, console: Console) -> Products:
+    """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out."""
+    workdir = check_writable(config.workdir)
+    preflight(config)
+    plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
+    if is_recorded(plan, workdir):
+        for made in plan.all():
+            console.reused(made)
+        show(workdir, console)
+        return plan
+    with (
+        PeakMemory() as memory,
+        cluster(console.verbose),
+        tracked(config.tracking, about(config, plan.all()[-1], workdir)) as live,
+    ):
+        preflight_on_cluster(config, has_other_machines())
+        (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
+        begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id)
+        step = Reuse(root=config.root, seed=config.seed, watch=console, on_metrics=partial(deliver, live))
+        products = graph(step, config)
+        live.log_dataset(products.corpus.artifact, config.corpus.source)
+        live.log_figures()
+        if products.published is not None:
+            conclude(config, products, register(config, products, live), live, workdir, memory)
+        end_run(workdir)
+    show(workdir, console)
+    return products
+
+
+def is_recorded(plan: Products, workdir: Path) -> bool:
+    """Whether this very run is there from end to end, its report and its registered model included."""
+    report = read_report(workdir)
+    return (
+        all(made.reused for made in plan.all())
+        and plan.published is not None
+        and report is not None
+        and report.fingerprint == plan.published.fingerprint
+    )

@@ -9,9 +9,11 @@ import logging
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,9 +89,13 @@ class Live:
         from mlflow.data.dataset_source_registry import resolve_dataset_source
         from mlflow.data.meta_dataset import MetaDataset
 
+        make: Any = MetaDataset  # abstract by its annotations, not in fact
+
         def send() -> None:
-            source = resolve_dataset_source(corpus.folder.uri)
-            dataset = MetaDataset(source, name=name, digest=corpus.digest[:36])  # MLflow takes 36 characters
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow names the kind of source it guessed, twice
+                source = resolve_dataset_source(corpus.folder.uri)
+            dataset = make(source, name=name, digest=corpus.digest[:36])  # MLflow takes 36 characters
             counts = {f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents")}
             self._mlflow.log_input(dataset, context="training", tags=counts)
             self._client.set_tag(self.run_id, "dataset_digest", corpus.digest)
@@ -101,9 +107,7 @@ class Live:
         from pipeline.plots import figures
 
         for name, figure in figures(self.history.curves if history is None else history):
-            self._attempt(
-                name, lambda name=name, figure=figure: self._client.log_figure(self.run_id, figure, f"plots/{name}")
-            )
+            self._attempt(name, partial(self._client.log_figure, self.run_id, figure, f"plots/{name}"))
 
     def log_report(self, report: Mapping[str, object]) -> None:
         """report.json as it is, and every number in it as a metric under final/."""

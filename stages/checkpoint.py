@@ -79,10 +79,13 @@ def newest(folder: Folder) -> Folder | None:
 
 
 def is_whole(checkpoint: Folder) -> bool:
-    """Whether the manifest is there and every file has the size and digest it names."""
+    """Whether the manifest is there, readable, and every file has the size and digest it names."""
     if not checkpoint.exists(MANIFEST):
         return False
-    files = json.loads(checkpoint.read_bytes(MANIFEST))["files"]
+    try:
+        files = json.loads(checkpoint.read_bytes(MANIFEST))["files"]
+    except ValueError:  # cut short, as after a full disk
+        return False
     return all(checkpoint.exists(name) and _same(checkpoint.read_bytes(name), said) for name, said in files.items())
 
 

@@ -1,27 +1,33 @@
-"""The corpus stage: from text wherever it lies to clean documents in Parquet shards, train and held-out."""
+"""The corpus stage: from text wherever it lies to clean documents in Parquet shards, train and held-out.
+
+Files and data sets are read, cleaned, split and written by Ray Data tasks, each its own shards, so that no text passes
+through the driver. Only `library-docs` (some 17 MB) does: there no paragraph may come twice, whoever wrote it.
+"""
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Literal
 
 import pyarrow as pa
-import ray
 from ray.data import DataContext
 
-from stages import library_docs
-from stages.documents import DocumentWriter, ShardTotals, document_id
+from stages import hub, inputs, library_docs, readers
+from stages.documents import DocumentWriter, document_id
 from stages.errors import ConfigError, InputError, unwrap
+from stages.sift import TASK_CPUS, Row, Rules, Sides, sift, tasks
 from stages.storage import Folder
 from stages.where import Where
 
 VERSION = 1
 """Raised whenever this stage's code changes what it makes."""
-LIBRARY_SHARD_CHARACTERS = 1 << 21
+TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
+"""Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
+SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
+"""A shard is a task of the stages after this one: 2 million characters, and up to 64 million where there is much."""
 LIBRARY_TASK_BYTES = 1 << 22
-TASK_CPUS = 0.5
-"""Logical CPUs of a task: a fraction, so that two run on a two-core machine even where something else holds one."""
+PROBED_FILES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +35,31 @@ class CorpusConfig:
     """Which text, and how it is split."""
 
     source: Literal["library-docs", "files", "datasets"] = "files"
+    """library-docs: what installed libraries say of themselves; files: text and tables; datasets: hub, or saved."""
+    paths: tuple[str, ...] = ()
+    """files: globs, folders, s3:// or gs://; datasets: folders, or `owner/name` or `owner/name:subset` on the hub."""
+    text_column: str = "text"
+    """The column with the text in tables (.jsonl, .csv, .parquet) and data sets."""
+    document_per: Literal["line", "file"] = "line"
+    """What a document is in a .txt file."""
+    dataset_name: str = ""
+    """datasets: the subset of those that name none themselves."""
+    split: str = "train"
+    """datasets: which split is read."""
+    min_characters: int = 20
+    """Shorter documents are dropped: they are headings and leftovers."""
+    heldout_fraction: float = 0.01
+    """files, datasets: about this share of the documents is held out, chosen by a hash of their text."""
     distributions: tuple[str, ...] = ()
     """library-docs: the installed distributions to read; none named means `library_docs.DISTRIBUTIONS`."""
     heldout_distributions: tuple[str, ...] = ()
-    """library-docs: which of them are held out, whole; none named means `library_docs.HELDOUT_DISTRIBUTIONS`."""
+    """library-docs: those held out, whole; none named means `library_docs.HELDOUT_DISTRIBUTIONS`."""
+
+    def __post_init__(self) -> None:
+        if self.min_characters < 1:
+            raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
+        if not 0 <= self.heldout_fraction <= 0.5:
+            raise ConfigError("corpus.heldout_fraction", self.heldout_fraction, "must be from 0 to 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,92 +72,184 @@ class Corpus:
     characters: int
     heldout_characters: int
     digest: str
-    """SHA-256 over all documents' ids in their order, train and then held-out."""
+    """SHA-256 over all documents' ids in their order, train and then held-out, shard by shard."""
     shards: tuple[str, ...]
     heldout_shards: tuple[str, ...]
 
 
+def check(config: CorpusConfig) -> None:
+    """Raise `InputError` for what can be seen to be wrong before anything is read through.
+
+    Nothing named or matched, unknown formats, empty files, and, in the first file and some of the others, text that is
+    not UTF-8 or a table without the text column; data sets and distributions that are not there.
+    """
+    if config.source == "library-docs":
+        _library_files(config)
+        return
+    if not config.paths:
+        raise ConfigError("corpus.paths", config.paths, f"must name at least one of the {config.source} to read")
+    if config.source == "datasets":
+        for path in config.paths:
+            hub.resolve(path, config.dataset_name, config.split)
+        return
+    files = inputs.find(config.paths)
+    for file in files:
+        if file.bytes == 0:
+            raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
+    for file in files[:: -(-len(files) // PROBED_FILES)]:
+        next(readers.documents(file.uri, config.text_column, "line"), None)
+
+
+def identity(config: CorpusConfig) -> dict[str, str]:
+    """What the outside world adds to the config, {name: version}: a change of it is a change of the corpus."""
+    if config.source == "library-docs":
+        train, heldout = _distributions(config)
+        return {name: library_docs.version_of(name) for name in sorted({*train, *heldout})}
+    if config.source == "datasets":
+        found = (hub.identity(path, config.dataset_name, config.split) for path in config.paths)
+        return {name: mark for each in found for name, mark in each.items()}
+    return {
+        f"{place}/{file.name}": f"{file.bytes}:{file.changed_ns}"
+        for place, path in enumerate(config.paths)
+        for file in inputs.find((path,))
+    }
+
+
 def gather(config: CorpusConfig, where: Where) -> Corpus:
-    """Read the source, clean it, split it, and write the shards into `where.folder`."""
+    """Read the source, clean it, split it, and write the shards into `where.folder`.
+
+    The same input gives the same shards and digest however many machines work on it. Raises `InputError` for bad input,
+    in whichever task it is found, and where no document is left to train on.
+    """
     for side in ("train", "heldout"):
         (where.folder / side).remove()
+    context = DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # otherwise what a task raised is lost between two wrappers
     try:
-        with _quiet_ordered_data():
-            train, heldout = _gather_library_docs(config, where)
+        with DataContext.current(context):
+            sides = _gather(config, where)
     except Exception as error:
-        raise unwrap(error) from error
-    return _corpus(where.folder, train, heldout)
+        found = unwrap(error)
+        if found is error:
+            raise
+        raise found from error
+    if not sides.train:
+        raise InputError(
+            f"the corpus is empty: no document of {config.min_characters} characters or more was left to train on; "
+            "name more text in corpus.paths, or lower corpus.min_characters."
+        )
+    return _corpus(where.folder, sides)
 
 
-def _gather_library_docs(config: CorpusConfig, where: Where) -> tuple[list[ShardTotals], list[ShardTotals]]:
-    heldout = config.heldout_distributions or library_docs.HELDOUT_DISTRIBUTIONS
-    names = dict.fromkeys((*heldout, *(config.distributions or library_docs.DISTRIBUTIONS)))
-    files = [file for name in names for file in library_docs.files_of(name, name in heldout)]
-    tasks = [
-        task
-        for side in (True, False)  # held-out first: what it holds is then dropped from train
-        for task in library_docs.in_tasks([f for f in files if f.heldout is side], LIBRARY_TASK_BYTES)
+def _gather(config: CorpusConfig, where: Where) -> Sides:
+    if config.source == "library-docs":
+        return _gather_library_docs(config, where)
+    if config.source == "datasets":
+        rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
+    else:
+        files = inputs.find(config.paths)
+        amount = sum(file.bytes for file in files)
+        rows, read = _file_rows(files, amount), partial(_read_files, config)
+    rules = Rules(
+        min_characters=config.min_characters,
+        heldout_fraction=config.heldout_fraction,
+        shard_characters=_between(SHARD_CHARACTERS, amount // 16, MOST_SHARD_CHARACTERS),
+    )
+    return sift(rows, read, rules, where)
+
+
+def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
+    """Files, in their order, several a task where they are small."""
+    rows: list[Row] = []
+    room = 0
+    for file in files:
+        if room <= 0:
+            rows.append({"uris": [], "amount": 0})
+            room = _between(TASK_BYTES, total // 16, MOST_TASK_BYTES)
+        rows[-1]["uris"].append(file.uri)
+        rows[-1]["amount"] += 1
+        room -= file.bytes
+    return rows
+
+
+def _read_files(config: CorpusConfig, row: Row) -> Iterator[str]:
+    for uri in row["uris"]:
+        yield from readers.documents(uri, config.text_column, config.document_per)
+
+
+def _dataset_rows(config: CorpusConfig) -> list[Row]:
+    sets = [hub.resolve(path, config.dataset_name, config.split) for path in config.paths]
+    parts = [part for data in sets for part in hub.parts(data, config.text_column)]
+    return [{"index": part.index, "count": part.count, "amount": 1, **asdict(part.data)} for part in parts]
+
+
+def _read_part(config: CorpusConfig, row: Row) -> Iterator[str]:
+    data = hub.DataSet(path=row["path"], name=row["name"], split=row["split"], revision=row["revision"])
+    return hub.documents(hub.Part(data=data, index=row["index"], count=row["count"]), config.text_column)
+
+
+def _gather_library_docs(config: CorpusConfig, where: Where) -> Sides:
+    files = _library_files(config)
+    rows = [
+        {"files": [asdict(file) for file in task], "heldout": heldout}
+        for heldout in (True, False)  # held-out first: what it holds is then dropped from train
+        for task in library_docs.in_tasks([file for file in files if file.heldout is heldout], LIBRARY_TASK_BYTES)
     ]
-    items = [{"files": [asdict(file) for file in task]} for task in tasks]
-    data = ray.data.from_items(items, override_num_blocks=len(items))
-    rows = data.map_batches(_read_library_files, batch_size=1, batch_format="pyarrow", num_cpus=TASK_CPUS)
+    found = tasks(rows).map_batches(_read_library_files, batch_size=1, batch_format="pyarrow", num_cpus=TASK_CPUS)
     seen: set[bytes] = set()
+    done = 0
     with (
-        DocumentWriter(where.folder, "train/part-00000", LIBRARY_SHARD_CHARACTERS) as train,
-        DocumentWriter(where.folder, "heldout/part-00000", LIBRARY_SHARD_CHARACTERS) as held,
+        DocumentWriter(where.folder, "train/part-00000", SHARD_CHARACTERS) as train,
+        DocumentWriter(where.folder, "heldout/part-00000", SHARD_CHARACTERS) as heldout,
     ):
-        for done, batch in enumerate(rows.iter_batches(batch_size=None, batch_format="pyarrow"), 1):
-            for paragraphs, is_heldout in zip(batch["paragraphs"].to_pylist(), batch["heldout"].to_pylist(), strict=True):
-                text = " ".join(p for p in paragraphs if _is_new(p, seen))
-                if text:
-                    (held if is_heldout else train).add(text, document_id(text))
-            where.on_progress(done, len(tasks), "files")
-    return train.shards, held.shards
+        for row in found.iter_rows():
+            for paragraphs in row["documents"]:
+                text = " ".join(paragraph for paragraph in paragraphs if library_docs.is_new(paragraph, seen))
+                if len(text) >= config.min_characters:
+                    (heldout if row["heldout"] else train).add(text, document_id(text))
+            done += row["done"]
+            where.on_progress(done, len(files), "files")
+    return Sides(train=train.shards, heldout=heldout.shards)
 
 
 def _read_library_files(batch: pa.Table) -> pa.Table:
-    """A Ray Data task: the documents of some library files, each as a list of paragraphs."""
-    files = [library_docs.LibraryFile(**file) for task in batch["files"].to_pylist() for file in task]
-    rows = [(document, file.heldout) for file in files for document in library_docs.documents_in(file)]
-    columns = [[row[0] for row in rows], [row[1] for row in rows]]
-    return pa.table(columns, schema=pa.schema([("paragraphs", pa.list_(pa.string())), ("heldout", pa.bool_())]))
+    """A task: the documents of some library files, each as a list of paragraphs."""
+    (row,) = batch.to_pylist()
+    files = [library_docs.LibraryFile(**file) for file in row["files"]]
+    documents = [document for file in files for document in library_docs.documents_in(file)]
+    types = [("documents", pa.list_(pa.list_(pa.string()))), ("heldout", pa.bool_()), ("done", pa.int64())]
+    return pa.table([[documents], [row["heldout"]], [len(files)]], schema=pa.schema(types))
 
 
-def _is_new(paragraph: str, seen: set[bytes]) -> bool:
-    """Whether these letters have not been seen before; punctuation, digits and case make no new paragraph."""
-    letters = "".join(filter(str.isalpha, paragraph.lower()))
-    key = hashlib.blake2b(letters.encode(), digest_size=12).digest()
-    if key in seen:
-        return False
-    seen.add(key)
-    return True
-
-
-@contextmanager
-def _quiet_ordered_data() -> Iterator[None]:
-    """Ray Data with the order of its input and without bars; what was set before comes back."""
-    context = DataContext.get_current()
-    before = context.copy()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    try:
-        yield
-    finally:
-        DataContext._set_current(before)
-
-
-def _corpus(folder: Folder, train: list[ShardTotals], heldout: list[ShardTotals]) -> Corpus:
+def _library_files(config: CorpusConfig) -> list[library_docs.LibraryFile]:
+    train, heldout = _distributions(config)
     if not train:
-        raise InputError("the corpus is empty: no document was left after cleaning; name other text in corpus.paths.")
-    digest = hashlib.sha256("\n".join(shard.digest for shard in (*train, *heldout)).encode()).hexdigest()
+        raise ConfigError("corpus.distributions", config.distributions, "must name some that are not held out")
+    return [file for name in (*train, *heldout) for file in library_docs.files_of(name, name in heldout)]
+
+
+def _distributions(config: CorpusConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(train, held out), by name."""
+    heldout = config.heldout_distributions or library_docs.HELDOUT_DISTRIBUTIONS
+    named = config.distributions or library_docs.DISTRIBUTIONS
+    return tuple(name for name in dict.fromkeys(named) if name not in heldout), tuple(dict.fromkeys(heldout))
+
+
+def _corpus(folder: Folder, sides: Sides) -> Corpus:
+    ordered = "\n".join(shard.digest for shard in (*sides.train, *sides.heldout))
     return Corpus(
         folder=folder,
-        documents=sum(shard.documents for shard in train),
-        heldout_documents=sum(shard.documents for shard in heldout),
-        characters=sum(shard.characters for shard in train),
-        heldout_characters=sum(shard.characters for shard in heldout),
-        digest=digest,
-        shards=tuple(shard.name for shard in train),
-        heldout_shards=tuple(shard.name for shard in heldout),
+        documents=sum(shard.documents for shard in sides.train),
+        heldout_documents=sum(shard.documents for shard in sides.heldout),
+        characters=sum(shard.characters for shard in sides.train),
+        heldout_characters=sum(shard.characters for shard in sides.heldout),
+        digest=hashlib.sha256(ordered.encode()).hexdigest(),
+        shards=tuple(shard.name for shard in sides.train),
+        heldout_shards=tuple(shard.name for shard in sides.heldout),
     )
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return min(max(least, value), most)

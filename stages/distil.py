@@ -1,5 +1,6 @@
 """Student from teacher, then trained: knowledge distillation during pre-training (DistilBERT, section 3)."""
 
+import json
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,10 +14,12 @@ from stages.errors import ConfigError
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import TOKENIZER_FILES, Blocks
-from stages.train import Lesson, TrainConfig, train
+from stages.train import Lesson, TrainConfig, Trained, train
 from stages.where import Where
 
 VERSION = 1
+TRAINING_FILE = "training.json"
+"""Beside the student's weights: how it was made, a flat object of settings and totals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +85,7 @@ def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, where: Where)
     lesson = Lesson(start=start, teacher=teacher.folder, weights=config.loss_weights())
     trained = train(config, lesson, blocks, where)
     student = where.folder / "student"
-    _keep_model(trained.checkpoint, student)
+    _keep_model(trained.checkpoint, student, about_training(config, teacher, blocks, layers, trained))
     return Student(
         folder=student,
         start=start,
@@ -105,8 +108,33 @@ def untouched(config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], t
     return target, parameter_count(student)
 
 
-def _keep_model(checkpoint: Folder, target: Folder) -> None:
-    """The checkpoint's model and tokenizer alone, without what only a training needs."""
+def about_training(
+    config: DistilConfig, teacher: Teacher, blocks: Blocks, layers: tuple[int, ...], trained: Trained
+) -> dict[str, str | int | float]:
+    """How the student was made, for its model card: settings and totals by name."""
+    return {
+        "teacher": teacher.name,
+        "teacher_layers": ", ".join(map(str, layers)),
+        "temperature": config.temperature,
+        "alpha_ce": config.alpha_ce,
+        "alpha_mlm": config.alpha_mlm,
+        "alpha_cos": config.alpha_cos,
+        "ce_positions": config.ce_positions,
+        "steps": trained.steps,
+        "global_batch": config.global_batch,
+        "block_length": blocks.block_length,
+        "tokens": trained.tokens,
+        "learning_rate": config.learning_rate,
+        "dropout": config.dropout,
+        "mask_rate": config.mask_rate,
+        "mask_smoothing": config.mask_smoothing,
+        "precision": config.precision,
+    }
+
+
+def _keep_model(checkpoint: Folder, target: Folder, training: dict[str, str | int | float]) -> None:
+    """The checkpoint's model and tokenizer, without what only a training needs, and how it was made beside them."""
     with checkpoint.as_local() as source, target.written_locally() as local:
         DistilBertForMaskedLM.from_pretrained(source, dtype=torch.float32).save_pretrained(local)
         checkpoint.copy_to(local, TOKENIZER_FILES)
+        (local / TRAINING_FILE).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")

@@ -29,7 +29,10 @@ def unwrap(error: BaseException) -> BaseException:
         if current is None or id(current) in seen:
             continue
         if isinstance(current, InputError):
-            return current
+            # Ray raises a class made on the spot that is both a RayTaskError and an InputError, and whose text is a
+            # traceback; the one that was raised is its cause.
+            inner = getattr(current, "cause", None)
+            return inner if isinstance(inner, InputError) else current
         seen.add(id(current))
         nested = getattr(current, "worker_failures", None)  # ray.train: rank -> exception
         queue += [current.__cause__, getattr(current, "cause", None), current.__context__]

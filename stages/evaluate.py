@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 
 from stages.distil import Student
 from stages.distillation.anatomy import MaskedLM, encode, parameter_count
@@ -119,6 +120,14 @@ def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks:
         heldout_digest=f"{blocks.heldout_digest[:32]}-{len(losses['teacher'])}",
         heldout_tokens=len(losses["teacher"]) * blocks.block_length,
     )
+
+
+def block_losses(config: EvaluateConfig, folder: str, blocks: Blocks) -> NDArray[np.float64]:
+    """Mean masked-LM loss per held-out block, (blocks,), of another model of the same vocabulary, in this process."""
+    device = torch.device("cpu")
+    held = heldout(blocks, most=config.blocks, micro_batch=config.micro_batch, device=device)
+    scores, _ = score_all(load_model(Folder(folder), torch.float32, device).eval(), held)
+    return scores.mlm_loss.numpy()
 
 
 def _model_score(measured: _Measured, name: str) -> ModelScore:

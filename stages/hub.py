@@ -49,7 +49,7 @@ def resolve(path: str, name: str, split: str) -> DataSet:
     if os.path.isdir(path):
         if not {"dataset_info.json", "dataset_dict.json"} & set(os.listdir(path)):
             raise InputError(
-                f"{path} holds no data set saved by save_to_disk; for a folder of text or tables set corpus.source to files."
+                f"{path} holds no data set saved by save_to_disk; for text and tables set corpus.source to files."
             )
         return DataSet(path=os.path.abspath(path), name="", split=split, revision="")
     repository, _, subset = path.partition(":")
@@ -57,8 +57,10 @@ def resolve(path: str, name: str, split: str) -> DataSet:
 
 
 def identity(path: str, name: str, split: str) -> dict[str, str]:
-    """{data set: its fingerprint or revision}. Without a network the hub's is `UNREACHABLE`, so that a pipeline can still
-    be described; `resolve` is what complains."""
+    """{data set: its fingerprint or revision}.
+
+    Without a network the hub's is `UNREACHABLE`, so that a pipeline can still be described; `resolve` complains.
+    """
     if not os.path.isdir(path):
         try:
             revision = resolve(path, name, split).revision
@@ -74,7 +76,8 @@ def parts(data: DataSet, column: str) -> list[Part]:
     names = opened.column_names or list(next(iter(opened), {}))
     if column not in names:
         raise InputError(
-            f"data set {data.path} has no column {column!r}; set corpus.text_column to one of those it has: {', '.join(names)}."
+            f"data set {data.path} has no column {column!r}; set corpus.text_column to one of those it has: "
+            f"{', '.join(names)}."
         )
     count = opened.num_shards if data.revision else max(1, opened.data.nbytes // TASK_BYTES)
     return [Part(data=data, index=index, count=count) for index in range(count)]
@@ -103,7 +106,8 @@ def _saved(data: DataSet) -> "Dataset":
         return loaded
     if data.split not in loaded:
         raise InputError(
-            f"data set {data.path} has no split {data.split!r}; set corpus.split to one of those it has: {', '.join(loaded)}."
+            f"data set {data.path} has no split {data.split!r}; set corpus.split to one of those it has: "
+            f"{', '.join(loaded)}."
         )
     return loaded[data.split]
 
@@ -131,6 +135,6 @@ def _revision(repository: str) -> str:
         ) from error
     except Exception as error:  # whatever the transport raises: it differs from version to version
         raise InputError(
-            f"the hub does not answer for data set {repository!r} ({type(error).__name__}); connect to a network, or save "
-            "it to a folder elsewhere (save_to_disk) and name that."
+            f"the hub does not answer for data set {repository!r} ({type(error).__name__}); connect to a network, or "
+            "save it to a folder elsewhere (save_to_disk) and name that."
         ) from error

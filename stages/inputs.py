@@ -37,7 +37,9 @@ def find(paths: tuple[str, ...]) -> list[InputFile]:
         try:
             found = _find_uri(path) if "://" in path else _find_local(path)
         except OSError as error:
-            raise InputError(f"cannot list {path}: {str(error).splitlines()[0]}; check the address and your access.") from error
+            raise InputError(
+                f"cannot list {path}: {str(error).splitlines()[0]}; check the address and your access."
+            ) from error
         if not found:
             raise InputError(f"corpus.paths names {path}, which matches no file; correct it (quote it in a shell).")
         for file in sorted(found, key=lambda file: file.name):
@@ -56,7 +58,10 @@ def _find_local(path: str) -> list[InputFile]:
         base, names = _base_of(path), glob.glob(path, recursive=True)
     return [
         InputFile(
-            uri=name, name=os.path.relpath(name, base), bytes=os.stat(name).st_size, changed_ns=os.stat(name).st_mtime_ns
+            uri=name,
+            name=os.path.relpath(name, base),
+            bytes=os.stat(name).st_size,
+            changed_ns=os.stat(name).st_mtime_ns,
         )
         for name in names
         if os.path.isfile(name)

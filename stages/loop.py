@@ -247,7 +247,7 @@ def cpu_multiplies_bf16() -> bool:
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:
     """The seed of a step's dropout: a function of where training stands, so that no generator need be saved."""
-    return (seed * 1_000_003 + step) * 65_537 + rank
+    return ((seed * 1_000_003 + step) * 65_537 + rank) % 2**63  # torch takes no more bits
 
 
 def local_workers() -> int:

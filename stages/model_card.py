@@ -8,11 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.distil import Student
+from stages.distil import TRAINING_FILE, Student
 from stages.evaluate import ModelScore, Report
-
-TRAINING_FILE = "training.json"
-"""A flat JSON object that distilling leaves beside the weights: settings by name, `teacher` among them."""
 
 Training = Mapping[str, str | int | float | bool | None]
 

@@ -106,7 +106,8 @@ def pretrain(
         tokenized.folder.copy_to(local, TOKENIZER_FILES)
     weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
     trained = train(config.train, Lesson(start=start, teacher=None, weights=weights), blocks, where)
-    return trained_teacher(trained.checkpoint, where.folder / "model")
+    name = f"a BERT of {config.layers} layers, pre-trained here"
+    return trained_teacher(trained.checkpoint, where.folder / "model", name)
 
 
 def fresh(config: PhaseConfig, vocab_size: int) -> BertForMaskedLM:
@@ -129,7 +130,7 @@ def fresh(config: PhaseConfig, vocab_size: int) -> BertForMaskedLM:
 
 
 def sinusoids(positions: int, width: int) -> torch.Tensor:
-    """(positions, width): sine and cosine of each position at falling frequencies (Vaswani et al. 2017, section 3.5)."""
+    """(positions, width): sines and cosines of each position at falling frequencies (Vaswani et al. 2017, 3.5)."""
     frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
     angle = torch.arange(positions).unsqueeze(1) * frequency
     return AMPLITUDE * torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)

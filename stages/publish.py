@@ -68,7 +68,8 @@ def publish(config: PublishConfig, student: Student, report: Report, where: Wher
         training = read_training(source)
         card = _card(config, student, report, training, model, tokenizer)
         (folder / "README.md").write_text(card, encoding="utf-8")
-        (folder / TRAINING_FILE).write_text(json.dumps(dict(training), indent=2) + "\n", encoding="utf-8")
+        if training:
+            (folder / TRAINING_FILE).write_text(json.dumps(dict(training), indent=2) + "\n", encoding="utf-8")
         _verify(folder, model, tokenizer)
         weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     words = json.dumps(sorted(tokenizer.get_vocab().items())).encode()

@@ -69,7 +69,7 @@ def stream(share: Share) -> Iterator[Masked]:
     shared = ray.put(share)
 
     def read_and_mask(batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int32]]:
-        masked = ray.get(shared).window(windows[int(batch["id"][0])])
+        masked = ray.get(shared).window(windows[int(batch["item"][0])])
         return {"input_ids": masked.input_ids_RL, "positions": masked.positions_RM, "labels": masked.labels_RM}
 
     context = ray.data.DataContext.get_current().copy()
@@ -77,7 +77,9 @@ def stream(share: Share) -> Iterator[Masked]:
     context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=BUFFER_BYTES)
     context.enable_progress_bars = False
     with ray.data.DataContext.current(context):
-        dataset = ray.data.range(len(windows), override_num_blocks=len(windows)).map_batches(
+        # Items, not ray.data.range: its read tasks would book a whole CPU each, and where the workers hold the CPUs
+        # that is a wait for ever.
+        dataset = ray.data.from_items(list(range(len(windows))), override_num_blocks=len(windows)).map_batches(
             read_and_mask, batch_size=1, num_cpus=0.25, concurrency=TASKS_AHEAD
         )
     rows = len(share.streams) * share.plan.rows_per_stream

@@ -48,6 +48,8 @@ class Teacher:
     """A BERT masked language model on storage: config, fp32 safetensors and tokenizer, as transformers loads them."""
 
     folder: Folder
+    name: str
+    """As it is known: a hub name, a folder's name, or the stage that made it."""
     layers: int
     width: int
     vocab_size: int
@@ -155,13 +157,14 @@ def fetch(config: TeacherConfig, where: Where) -> Teacher:
     with where.folder.written_locally() as local:
         model.save_pretrained(local)
         tokenizer.save_pretrained(local)
-    return described(where.folder, model)
+    return described(where.folder, model, config.model if not is_folder(config) else Path(source).name)
 
 
-def described(folder: Folder, model: BertForMaskedLM) -> Teacher:
+def described(folder: Folder, model: BertForMaskedLM, name: str) -> Teacher:
     """The artifact of a model that was saved in `folder`."""
     return Teacher(
         folder=folder,
+        name=name,
         layers=model.config.num_hidden_layers,
         width=model.config.hidden_size,
         vocab_size=model.config.vocab_size,
@@ -175,13 +178,13 @@ def adapt(config: TeacherConfig, teacher: Teacher, blocks: Blocks, where: Where)
     weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
     lesson = Lesson(start=teacher.folder, teacher=None, weights=weights)
     trained = train(config.adapt, lesson, blocks, where, steps=config.adapt_steps)
-    return trained_teacher(trained.checkpoint, where.folder / "model")
+    return trained_teacher(trained.checkpoint, where.folder / "model", f"{teacher.name}, adapted")
 
 
-def trained_teacher(checkpoint: Folder, target: Folder) -> Teacher:
+def trained_teacher(checkpoint: Folder, target: Folder, name: str) -> Teacher:
     """A training's last checkpoint as a teacher: model and tokenizer without the optimiser."""
     with checkpoint.as_local() as source, target.written_locally() as local:
         model = BertForMaskedLM.from_pretrained(source, dtype=torch.float32)
         model.save_pretrained(local)
         checkpoint.copy_to(local, TOKENIZER_FILES)
-    return described(target, model)
+    return described(target, model, name)

@@ -109,8 +109,9 @@ class _Packed:
 def vocabulary_of(tokenizer_json: str) -> Vocabulary:
     """The vocabulary of a `tokenizers` tokenizer given as JSON; `InputError` where it lacks one of BERT's tokens."""
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]")}
-    missing = [name for name, found in ids.items() if found is None]
+    names = ("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]")
+    ids = {name: found for name in names if (found := tokenizer.token_to_id(name)) is not None}
+    missing = [name for name in names if name not in ids]
     if missing:
         raise InputError(
             f"the teacher's tokenizer lacks {', '.join(missing)}; choose a BERT with a WordPiece tokenizer."
@@ -167,7 +168,8 @@ def _some(packed: list[tuple[str, _Packed]], config: TokensConfig, part: str) ->
     shards = tuple(Shard(name=name, rows=p.rows) for name, p in packed if p.rows)
     if not shards:
         raise InputError(
-            f"the corpus has no {part} block of {config.block_length} tokens; give more text, or lower tokens.block_length."
+            f"the corpus has no {part} block of {config.block_length} tokens; "
+            "give more text, or lower tokens.block_length."
         )
     return shards
 

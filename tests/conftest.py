@@ -1,6 +1,7 @@
 """Fixtures that several files share."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,13 @@ def mlflow_store(mlflow_template: Path, tmp_path: Path) -> str:
     (tmp_path / "mlflow").mkdir()
     shutil.copy(mlflow_template, tmp_path / "mlflow" / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray for all tests that need it: it takes five seconds to start."""
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False)
+    yield
+    ray.shutdown()

@@ -10,7 +10,7 @@ from pipeline.plots import History, figures, smoothed
 
 def test_figures_losses_and_learning_rate_become_two_pictures() -> None:
     curve = [(step, 5.0 / (step + 1)) for step in range(120)]
-    history = {"loss": curve, "loss_ce": curve, "heldout/mlm_loss": curve[::10], "learning_rate": curve}
+    history = {"loss": curve, "loss_ce": curve, "distil/heldout_mlm_loss": curve[::10], "distil/learning_rate": curve}
     pictures = dict(figures(history))
     assert list(pictures) == ["loss.png", "progress.png"]
     assert [axes.get_title() for axes in pictures["loss.png"].axes] == ["training", "held-out"]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from published import report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM, pipeline
 
-from published import report_of, tiny_student
 from stages.errors import ConfigError
 from stages.publish import PublishConfig, publish
 from stages.storage import Folder
@@ -51,14 +51,7 @@ def test_publish_leaves_safetensors_in_fp32_and_nothing_else_with_weights(tmp_pa
     (student.folder.path / "optimizer.bin").write_bytes(b"left over")
     published = publish(PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), where(tmp_path / "p"))
     names = {file.name for file in published.folder.path.iterdir()}
-    assert names == {
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "training.json",
-    }
+    assert names == {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     loaded = AutoModelForMaskedLM.from_pretrained(published.folder.path)
     assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
 

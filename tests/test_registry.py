@@ -6,11 +6,11 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from published import WORDS, report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline.store import TrackingConfig
 from pipeline.tracking import PublishedModel, RunAbout, run
-from published import WORDS, report_of, tiny_student
 from stages.publish import PublishConfig, publish
 from stages.storage import Folder
 from stages.where import Where

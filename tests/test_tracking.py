@@ -86,10 +86,14 @@ def test_run_logs_the_data_set_with_its_digest(config: TrackingConfig, corpus: C
 
 
 def test_run_interrupted_is_killed(config: TrackingConfig) -> None:
-    with pytest.raises(KeyboardInterrupt), run(config, ABOUT) as live:
-        live.log_metrics(1, {"loss": 2.0})
-        raise KeyboardInterrupt
-    found = client(config).get_run(live.run_id)
+    def training() -> None:
+        with run(config, ABOUT) as live:
+            live.log_metrics(1, {"loss": 2.0})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training()
+    (found,) = client(config).search_runs(["1"])
     assert found.info.status == "KILLED"
     assert found.data.metrics["loss"] == 2.0
 

@@ -4,14 +4,16 @@ The head is split before its last product: `head_input` is cheap and left to aut
 vocabulary) product is the losses' business. Shapes: R rows, L length, D width, N positions, V vocabulary.
 """
 
+from typing import TypeAlias
+
 from torch import Tensor, nn
 from transformers import BertForMaskedLM, DistilBertForMaskedLM
 
-MaskedLM = BertForMaskedLM | DistilBertForMaskedLM
+MaskedLM: TypeAlias = BertForMaskedLM | DistilBertForMaskedLM
 
 
 def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
-    """The last hidden states (R, L, D); no vocabulary head, and no attention mask since packed blocks have no padding."""
+    """The last hidden states (R, L, D): no vocabulary head, and no attention mask, as packed blocks have no padding."""
     body = model.bert if isinstance(model, BertForMaskedLM) else model.distilbert
     return body(input_ids=input_ids_RL).last_hidden_state
 

@@ -108,7 +108,7 @@ class _VocabularyLosses(torch.autograd.Function):
         sums = torch.zeros(2, dtype=torch.float32, device=hidden_ND.device)
         # Gradients of one position are around coefficient / V, too small for fp16: the products are made without the
         # coefficient's size, which multiplies their results.
-        size = max(coefficients.ce / coefficients.temperature, coefficients.mlm)
+        size = max(coefficients.ce / coefficients.temperature, coefficients.mlm) or 1.0  # 0: the cosine term alone
         with torch.autocast(hidden_ND.device.type, enabled=False):
             for start in range(0, len(hidden_ND), CHUNK):
                 rows = slice(start, start + CHUNK)

@@ -85,8 +85,10 @@ class Plan:
         return range(worker * self.streams // workers, (worker + 1) * self.streams // workers)
 
     def windows(self, first_step: int) -> list[Window]:
-        """The windows from the one that holds `first_step` to the end of the run, in order."""
-        found = []
+        """The windows from the one that holds `first_step` to the end of the run, in order; none from the end on."""
+        found: list[Window] = []
+        if first_step >= self.steps:  # a run restarted after its last step, which may lie within a window
+            return found
         for epoch in range(first_step // self.steps_per_epoch, -(-self.steps // self.steps_per_epoch)):
             start = epoch * self.steps_per_epoch
             for index, offset in enumerate(range(0, self.steps_per_epoch, self.window_steps)):

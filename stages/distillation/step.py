@@ -127,8 +127,8 @@ def accumulate(
     """
     total = torch.zeros(3, device=arithmetic.device)
     for i, batch in enumerate(batches):
-        waits = isinstance(learner, DistributedDataParallel) and i < len(batches) - 1
-        with learner.no_sync() if waits else nullcontext():
+        waits = i < len(batches) - 1
+        with learner.no_sync() if isinstance(learner, DistributedDataParallel) and waits else nullcontext():
             with arithmetic.autocast():
                 loss, sums = learner(batch, counts, teacher)
             arithmetic.scaler.scale(loss).backward()
@@ -151,7 +151,7 @@ def update(
 
 
 def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW as the original's: betas (0.9, 0.98), eps 1e-6, no decay of biases and LayerNorms (their tensors are 1-D)."""
+    """AdamW as the original's: betas (0.9, 0.98), eps 1e-6, no decay of biases and LayerNorms (they are vectors)."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -6,7 +6,7 @@ student's embeddings are exactly the teacher's, and a student of the teacher's o
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ def choose_layers(choice: Layers, teacher_layers: int) -> tuple[int, ...]:
                 "distil.layers", choice, f'needs a teacher of 12 blocks and this has {teacher_layers}; try "alternate"'
             )
         return RELEASED
+    if isinstance(choice, str):
+        raise ConfigError("distil.layers", choice, 'must be "alternate", "released", a number or a list of blocks')
     chosen = spread(choice, teacher_layers) if isinstance(choice, int) else tuple(choice)
     if not 0 < len(chosen) <= teacher_layers:
         rule = f"must be between 1 and the teacher's {teacher_layers} blocks"
@@ -110,7 +112,7 @@ def take_blocks(teacher: BertForMaskedLM, layers: Sequence[int], *, dropout: flo
     return student
 
 
-def _copy_block(source: nn.Module, target: nn.Module) -> None:
+def _copy_block(source: Any, target: Any) -> None:
     attention, mine = source.attention, target.attention
     _copy(attention.self.query, mine.q_lin)
     _copy(attention.self.key, mine.k_lin)

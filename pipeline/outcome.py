@@ -1,0 +1,105 @@
+"""What became of a run: told to MLflow while it lasts, written into the workdir at its end, shown to a person."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import PipelineConfig, flat, to_yaml
+from pipeline.console import Console
+from pipeline.hardware import hardware
+from pipeline.memory import PeakMemory
+from pipeline.plain import to_plain
+from pipeline.report import Folders, RunReport, read_report, write_report
+from pipeline.reuse import Made
+from pipeline.tracking import Live, PublishedModel, RunAbout
+from pipeline.workdir import read_run
+from stages.evaluate import block_losses
+
+if TYPE_CHECKING:
+    from pipeline.run import Products
+
+CONFIG = "config.yaml"
+"""In the workdir: the resolved config, from which `distil run --config` makes the run again."""
+
+
+def about(config: PipelineConfig, last: Made[Any], workdir: Path) -> RunAbout:
+    """What MLflow is told of the run; one that was interrupted in this workdir goes on under its own id."""
+    text, file, before = to_yaml(config), workdir / CONFIG, read_run(workdir)
+    same = file.exists() and file.read_text(encoding="utf-8") == text
+    unfinished = before.mlflow_run_ids[-1:] if before is not None and before.finished is None and same else ()
+    return RunAbout(
+        name=config.name,
+        workdir=str(workdir),
+        fingerprint=last.fingerprint,
+        parameters=flat(config),
+        yaml=text,
+        hardware=hardware(),
+        run_id=next(iter(unfinished), None),
+    )
+
+
+def deliver(live: Live, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+    """A stage's metrics to MLflow: distilling's under their own names, another training's under the stage's."""
+    live.log_metrics(step, metrics if stage == "distil" else {f"{stage}/{k}": v for k, v in metrics.items()})
+
+
+def register(config: PipelineConfig, products: "Products", live: Live) -> PublishedModel:
+    """The published folder as a registered model, `candidate`, and `champion` if the gate says so."""
+    assert products.published is not None, "only a run that published registers"
+    assert products.report is not None
+    assert products.blocks is not None
+    blocks = products.blocks.artifact
+    return live.log_model(
+        products.published.artifact,
+        products.report.artifact,
+        name=config.publish.name,
+        score=lambda folder: block_losses(config.evaluate, str(folder), blocks),
+    )
+
+
+def conclude(
+    config: PipelineConfig,
+    products: "Products",
+    model: PublishedModel,
+    live: Live,
+    workdir: Path,
+    memory: PeakMemory,
+) -> None:
+    """Write report.json, and log it."""
+    assert products.published is not None, "only a run that published concludes"
+    assert products.report is not None
+    assert products.student is not None
+    student, measured, published = products.student.artifact, products.report.artifact, products.published.artifact
+    root = config.root.uri.rstrip("/") + "/"
+    report = RunReport(
+        recipe=config.name,
+        fingerprint=products.published.fingerprint,
+        **{f.name: getattr(measured, f.name) for f in fields(RunReport) if hasattr(measured, f.name)},
+        tokens_per_second=student.tokens_per_second,
+        steps=student.steps,
+        tokens=student.tokens,
+        peak_memory_mb=memory.peak_mb,
+        seconds={made.stage: made.seconds for made in products.all()},
+        mlflow_run_id=live.run_id,
+        model_uri=model.model_uri,
+        champion=model.is_champion,
+        verdict=model.verdict,
+        folders=Folders(
+            teacher=products.teacher.artifact.folder.uri.removeprefix(root),
+            student=published.folder.uri.removeprefix(root),
+        ),
+    )
+    write_report(workdir, report)
+    live.log_report(to_plain(report))
+
+
+def show(workdir: Path, console: Console) -> None:
+    """The table of what was kept, and where the model and the run are."""
+    report, run = read_report(workdir), read_run(workdir)
+    if report is not None and run is not None and report.mlflow_run_id in run.mlflow_run_ids:
+        console.report(report)
+        console.say(f"model: {report.model_uri} (@candidate{', @champion' if report.champion else ''})")
+        console.say(f"gate:  {report.verdict}")
+        console.say(f"files: {workdir}  (report.json, config.yaml)")
+        console.say(f"run:   {report.mlflow_run_id} in MLflow; `distil ui` shows it")

@@ -1,0 +1,43 @@
+"""Everything that can be known to be wrong before anything expensive starts."""
+
+from transformers import BertConfig
+
+from pipeline import tracking
+from pipeline.config import PipelineConfig
+from stages import corpus, teacher
+from stages.distillation.plan import Plan
+from stages.distillation.student import choose_layers
+from stages.errors import ConfigError
+from stages.train import gpu_wanted
+
+
+def preflight(config: PipelineConfig) -> None:
+    """Check what needs no Ray: corpus, teacher, student, tracking. Raises `InputError` for the first thing wrong."""
+    corpus.check(config.corpus)
+    if config.pretrain is None:
+        check_student(config, teacher.check(config.teacher))
+    tracking.check(config.tracking, workers_elsewhere=False)
+
+
+def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:
+    """Whether a student of this teacher can be made and fed as the config says."""
+    choose_layers(config.distil.layers, teacher_config.num_hidden_layers)
+    length, positions = config.tokens.block_length, teacher_config.max_position_embeddings
+    if length > positions:
+        rule = f"must be at most {positions}, the teacher's positions"
+        raise ConfigError("tokens.block_length", length, rule)
+    batch = config.distil.global_batch
+    Plan(shard_rows=(batch,), global_batch=batch, steps=1, seed=0).streams_of(0, config.distil.workers)
+
+
+def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:
+    """Check what only a running Ray can tell: GPUs, and whether every machine reaches storage and tracking."""
+    if config.pretrain is None or config.until != "teacher":
+        gpu_wanted(config.distil)
+    tracking.check(config.tracking, workers_elsewhere=other_machines)
+    if other_machines and config.root.is_local and config.storage is None:
+        raise ConfigError(
+            "storage",
+            None,
+            f"workers run on other machines, which do not see {config.workdir}; give a shared folder, s3:// or gs://",
+        )
