@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # both bring more than a `--help` should wait for
 _LOG_SECONDS = 10.0
 """Between two lines of progress where there is no terminal to draw a bar on."""
 _NAME_WIDTH = 16
+_REASONS = 5
 
 
 class Console:
@@ -57,7 +58,7 @@ class Console:
         if made.reused:
             self._line("cyan", "=", made.stage, f"{mark}  would be reused")
         else:
-            self._line("yellow", "→", made.stage, f"{mark}  would run: {escape('; '.join(made.why))}")
+            self._line("yellow", "→", made.stage, f"{mark}  would run: {escape(in_short(made.why))}")
 
     def report(self, report: "Report | RunReport") -> None:
         """The table of what was kept."""
@@ -68,7 +69,13 @@ class Console:
 
 
 def _reasons(why: tuple[str, ...]) -> str:
-    return f"[dim]({escape('; '.join(why))})[/dim]" if why else ""
+    return f"[dim]({escape(in_short(why))})[/dim]" if why else ""
+
+
+def in_short(why: tuple[str, ...]) -> str:
+    """The first few reasons, and how many more there are: a corpus of a thousand files may have a thousand."""
+    more = f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
+    return "; ".join(why[:_REASONS]) + more
 
 
 class _Bar:

@@ -83,9 +83,7 @@ def distilbert_base_uncased() -> PipelineConfig:
         name="distilbert-base-uncased",
         workdir="runs/distilbert-base-uncased",
         seed=56,
-        corpus=CorpusConfig(
-            source="datasets", paths=("wikimedia/wikipedia", "bookcorpus/bookcorpus"), dataset_name="20231101.en"
-        ),
+        corpus=CorpusConfig(source="datasets", paths=("wikimedia/wikipedia:20231101.en", "SamuelYang/bookcorpus")),
         tokens=TokensConfig(block_length=512),
         teacher=TeacherConfig(model="google-bert/bert-base-uncased"),
         distil=DistilConfig(epochs=3, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),

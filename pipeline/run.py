@@ -19,6 +19,7 @@ from stages import corpus as corpora
 from stages import teacher as teachers
 from stages.corpus import Corpus, gather
 from stages.distil import Student, distil
+from stages.errors import InputError
 from stages.evaluate import Report, evaluate
 from stages.pretrain import learn_vocabulary, pretrain
 from stages.publish import Published, publish
@@ -73,9 +74,13 @@ def make_teacher(step: Reuse, config: PipelineConfig, corpus: Made[Corpus]) -> M
 
 
 def describe(config: PipelineConfig, console: Console) -> Products:
-    """Say which stages would be reused, which would run, and why; runs nothing."""
-    preflight(config)
-    return graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
+    """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
+    products = graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
+    try:
+        preflight(config)
+    except InputError as error:
+        console.say(f"A run would not start: {error}")
+    return products
 
 
 def run(config: PipelineConfig, console: Console) -> Products:

@@ -41,7 +41,10 @@ class TrainState:
 def save(
     folder: Folder, state: TrainState, model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokenizer: Folder
 ) -> Folder:
-    """Write the checkpoint of `state.step` below `folder`; its manifest is written last."""
+    """Write the checkpoint of `state.step` below `folder`; its manifest is written last.
+
+    Deletes checkpoints of later steps: training would have gone on from them were they whole.
+    """
     target = folder / f"step-{state.step:08d}"
     with target.written_locally() as local:
         model.save_pretrained(local)
@@ -50,6 +53,9 @@ def save(
         (local / "state.json").write_text(json.dumps(asdict(state)))
         files = {path.name: _described(path) for path in sorted(local.iterdir())}
     target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
+    for name in _checkpoints(folder):
+        if name > target.name:
+            (folder / name).remove()
     return target
 
 

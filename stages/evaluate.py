@@ -69,7 +69,7 @@ class Report:
     student: ModelScore
     student_at_init: ModelScore
     kept_top1: float
-    """Student's top-1 / teacher's."""
+    """Student's top-1 / teacher's; 0 where the teacher itself knows nothing."""
     size_ratio: float
     """Student's parameters / teacher's."""
     speedup: float
@@ -111,7 +111,7 @@ def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks:
     return Report(
         folder=where.folder,
         **scores,
-        kept_top1=scores["student"].top1 / scores["teacher"].top1,
+        kept_top1=scores["student"].top1 / scores["teacher"].top1 if scores["teacher"].top1 else 0.0,
         size_ratio=scores["student"].parameters / scores["teacher"].parameters,
         speedup=scores["teacher"].latency_ms / scores["student"].latency_ms,
         agreement=float(measured.closeness.agreement.mean()),

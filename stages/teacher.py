@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM
 
 from stages.distillation.anatomy import parameter_count
@@ -88,6 +89,8 @@ def check(config: TeacherConfig) -> BertConfig:
             f"teacher.model {config.model} is a {architectures[0]} and has no masked-LM head; "
             "choose a BertForMaskedLM or BertForPreTraining."
         )
+    _check_head(config)
+    _check_vocabulary(config, found)
     return found
 
 
@@ -102,6 +105,34 @@ def _check_folder(folder: Path) -> None:
     if not there & {"tokenizer.json", "vocab.txt"}:
         raise InputError(
             f"teacher.model {folder} has no tokenizer (tokenizer.json); save the teacher's own tokenizer beside it."
+        )
+
+
+def _check_head(config: TeacherConfig) -> None:
+    """A folder's weights must have the head that the masked-LM loss reads; only their names are looked at."""
+    file = Path(source_of(config)).expanduser() / "model.safetensors"
+    if not is_folder(config) or not file.exists():
+        return
+    with safe_open(file, framework="pt") as weights:
+        if not any(name.startswith("cls.predictions.transform") for name in weights.keys()):  # noqa: SIM118
+            raise InputError(
+                f"teacher.model {config.model} has no masked-LM head (cls.predictions.transform is missing); "
+                "choose a BERT saved as BertForMaskedLM."
+            )
+
+
+def _check_vocabulary(config: TeacherConfig, found: BertConfig) -> None:
+    """The tokenizer must be fast, and no larger than the embeddings."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
+    except (OSError, ValueError) as error:
+        raise InputError(_unreachable(config, error)) from error
+    if not tokenizer.is_fast:
+        raise InputError(f"teacher.model {config.model} has no tokenizer.json; save its fast tokenizer beside it.")
+    if len(tokenizer) > found.vocab_size:
+        raise InputError(
+            f"the vocabulary does not match: teacher.model {config.model} has {found.vocab_size:,} embeddings "
+            f"and its tokenizer {len(tokenizer):,} tokens; save the tokenizer that belongs to the model."
         )
 
 
@@ -147,13 +178,6 @@ def fetch(config: TeacherConfig, where: Where) -> Teacher:
             f"teacher.model {config.model} has no masked-LM head ({headless[0]} is missing); "
             "choose a BERT saved as BertForMaskedLM."
         )
-    if len(tokenizer) > model.config.vocab_size:
-        raise InputError(
-            f"the vocabulary does not match: teacher.model {config.model} has {model.config.vocab_size:,} embeddings "
-            f"and its tokenizer {len(tokenizer):,} tokens; save the tokenizer that belongs to the model."
-        )
-    if not tokenizer.is_fast:
-        raise InputError(f"teacher.model {config.model} has no tokenizer.json; save its fast tokenizer beside it.")
     with where.folder.written_locally() as local:
         model.save_pretrained(local)
         tokenizer.save_pretrained(local)

@@ -18,6 +18,7 @@ from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
 from stages.distillation.losses import LossWeights
+from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, unwrap
 from stages.storage import Folder
@@ -133,10 +134,14 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
 
     `steps` overrides what `config` says of the length.
 
-    Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, or more workers than can share.
+    Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, or more workers than can share,
+    or a mask rate that masks nothing.
     """
     from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
 
+    if not masked_per_block(blocks.block_length, config.mask_rate):
+        rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
+        raise ConfigError("distil.mask_rate", config.mask_rate, rule)
     use_gpu = gpu_wanted(config)
     steps = steps or config.total_steps(blocks.rows)
     shard_rows = tuple(shard.rows for shard in blocks.shards)

@@ -139,10 +139,6 @@ def test_learner_in_bf16_is_the_plain_step_within_its_rounding(positions: str) -
     assert_gradients_close(student, gradients, 2**-4)
 
 
-def _pairs(model: nn.Module, gradients: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    return [(p.grad.double(), gradients[name]) for name, p in model.named_parameters()]
-
-
 def some_head(seed: int, positions: int = 20) -> tuple[Tensor, Head]:
     generator = torch.Generator().manual_seed(seed)
     hidden, weight, bias = (torch.randn(*s, generator=generator) for s in ((positions, 8), (VOCAB, 8), (VOCAB,)))

@@ -69,7 +69,7 @@ def test_plan_batches_of_an_epoch_are_disjoint_and_within_range() -> None:
         assert rows.max() < made.rows
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 7, 64])
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 7, 48, 64])
 def test_plan_any_number_of_workers_share_the_same_global_batches(workers: int) -> None:
     made = plan(shard_rows=(700, 300, 411), global_batch=192, steps=17, window_rows=400)
     shares = [batches(made, worker, workers) for worker in range(workers)]

@@ -1,5 +1,7 @@
 """The learning rate beside transformers' own schedule."""
 
+import itertools
+
 import pytest
 import torch
 from transformers import get_linear_schedule_with_warmup
@@ -35,8 +37,8 @@ def test_learning_rate_factor_is_transformers_but_for_half_a_step_more_in_warmup
 def test_learning_rate_factor_rises_to_one_then_falls_and_is_never_zero() -> None:
     found = [learning_rate_factor(step, steps=200, warmup=0.05) for step in range(200)]
     assert max(found) == found[10] == 1.0
-    assert all(a < b for a, b in zip(found[:10], found[1:11], strict=True))
-    assert all(a > b for a, b in zip(found[10:], found[11:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(found[:11]))
+    assert all(a > b for a, b in itertools.pairwise(found[10:]))
     assert found[0] == pytest.approx(1 / 11)
     assert found[-1] == pytest.approx(1 / 190)
 
