@@ -221,12 +221,18 @@ def rule_of(job: Job) -> MaskRule:
 def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> MaskedLM:
     """A masked language model from a transformers folder; `dropout` overrides every dropout in it."""
     with folder.as_local() as local:
-        model = AutoModelForMaskedLM.from_pretrained(local, dtype=dtype)
+        model = AutoModelForMaskedLM.from_pretrained(local, dtype=dtype, attn_implementation=attention_for(device))
     if dropout is not None:
         for module in model.modules():  # attention's too: both classes read its probability from an nn.Dropout
             if isinstance(module, nn.Dropout):
                 module.p = dropout
     return model.to(device)
+
+
+def attention_for(device: torch.device) -> str:
+    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
+    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
+    return "sdpa" if device.type == "cuda" else "eager"
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
