@@ -1,5 +1,6 @@
 """What became of a run: told to MLflow while it lasts, written into the workdir at its end, shown to a person."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
+from pipeline.environment import environment
 from pipeline.hardware import hardware
 from pipeline.memory import PeakMemory
 from pipeline.plain import to_plain
@@ -15,6 +17,8 @@ from pipeline.reuse import Made
 from pipeline.tracking import Live, PublishedModel, RunAbout
 from pipeline.workdir import read_run
 from stages.evaluate import block_losses
+from stages.pretrain import Released
+from stages.storage import Folder
 
 if TYPE_CHECKING:
     from pipeline.run import Products
@@ -92,6 +96,42 @@ def conclude(
     )
     write_report(workdir, report)
     live.log_report(to_plain(report))
+
+
+def hand_over(config: PipelineConfig, released: Made[Released], live: Live, workdir: Path) -> None:
+    """Put a teacher that was pre-trained here into `<workdir>/teacher`, with a README that says how it was made."""
+    model, target, here = released.artifact, Folder(str(workdir)) / "teacher", environment()
+    live.log_metrics(0, {"final/mlm_loss": model.mlm_loss, "final/top1": model.top1})
+    target.remove()
+    with model.folder.as_local() as source, target.written_locally() as local:
+        shutil.copytree(source, local, dirs_exist_ok=True)
+        text = teacher_readme(config, model, here.commit or "an unknown commit")
+        (local / "README.md").write_text(text, encoding="utf-8")
+
+
+def teacher_readme(config: PipelineConfig, model: Released, commit: str) -> str:
+    """What a pre-trained teacher is and how it was made, for the folder that it is handed over in."""
+    assert config.pretrain is not None, "only a pre-trained teacher is handed over"
+    phases, lines = config.pretrain.phases, []
+    for phase in phases:
+        steps, batch = phase.train.steps or 0, phase.train.global_batch
+        tokens = steps * batch * phase.block_length / 1e6
+        lines.append(
+            f"- {phase.layers} layers on blocks of {phase.block_length}: {steps:,} steps of {batch} blocks, "
+            f"{tokens:.1f} million tokens"
+        )
+    schedule = "\n".join(lines)
+    return f"""# A small BERT, pre-trained from nothing
+
+{phases[-1].layers} layers, {phases[-1].width} wide, {phases[-1].heads} heads, a WordPiece vocabulary of
+{config.pretrain.vocabulary.size:,}, at most {phases[-1].positions} tokens; stored in bf16, to be loaded as fp32.
+Made by `distil run {config.name}` of commit {commit}, on the corpus `{config.corpus.source}`:
+
+{schedule}
+
+On {model.heldout_tokens:,} tokens of held-out text, uniformly masked: masked-LM loss {model.mlm_loss:.3f},
+top-1 {model.top1:.3f}.
+"""
 
 
 def show(workdir: Path, console: Console) -> None:

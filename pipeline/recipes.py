@@ -8,7 +8,7 @@ from pipeline.tracking import TrackingConfig
 from stages.corpus import CorpusConfig
 from stages.distil import DistilConfig
 from stages.evaluate import EvaluateConfig
-from stages.pretrain import PhaseConfig, PretrainConfig, VocabularyConfig
+from stages.pretrain import PhaseConfig, PretrainConfig, ReleaseConfig, VocabularyConfig
 from stages.publish import PublishConfig
 from stages.teacher import TeacherConfig
 from stages.tokens import TokensConfig
@@ -53,7 +53,7 @@ def demo_teacher() -> PipelineConfig:
         checkpoint_every=250,
         evaluate_every=250,
     )
-    deep = replace(shallow, steps=5_000, global_batch=64, micro_batch=32)
+    deep = replace(shallow, steps=3_000, global_batch=64, micro_batch=32)
     base = demo()
     return PipelineConfig(
         name="demo-teacher",
@@ -68,6 +68,7 @@ def demo_teacher() -> PipelineConfig:
                 PhaseConfig(layers=2, block_length=64, train=shallow),
                 PhaseConfig(layers=4, block_length=128, train=deep),
             ),
+            release=ReleaseConfig(),
         ),
         teacher=base.teacher,
         distil=base.distil,

@@ -9,7 +9,7 @@ from pipeline.cluster import cluster, has_other_machines
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
 from pipeline.memory import PeakMemory
-from pipeline.outcome import CONFIG, about, conclude, deliver, register, show
+from pipeline.outcome import CONFIG, about, conclude, deliver, hand_over, register, show
 from pipeline.preflight import preflight, preflight_on_cluster
 from pipeline.report import read_report
 from pipeline.reuse import Made, Reuse, Silent
@@ -21,7 +21,7 @@ from stages.corpus import Corpus, gather
 from stages.distil import Student, distil
 from stages.errors import InputError
 from stages.evaluate import Report, evaluate
-from stages.pretrain import learn_vocabulary, pretrain
+from stages.pretrain import PretrainConfig, Released, learn_vocabulary, pretrain, release
 from stages.publish import Published, publish
 from stages.teacher import Teacher, adapt, fetch
 from stages.tokens import Blocks, pack
@@ -33,6 +33,8 @@ class Products:
 
     corpus: Made[Corpus]
     teacher: Made[Teacher]
+    released: Made[Released] | None = None
+    """A teacher that was pre-trained here, to be handed over."""
     blocks: Made[Blocks] | None = None
     student: Made[Student] | None = None
     report: Made[Report] | None = None
@@ -46,9 +48,13 @@ class Products:
 def graph(step: Reuse, config: PipelineConfig) -> Products:
     """The whole pipeline. Every line reuses its record when nothing that bears on it has changed."""
     corpus = step(gather, config.corpus, seeded=False, outside=corpora.identity(config.corpus))
-    teacher = make_teacher(step, config, corpus)
+    if config.pretrain is None:
+        teacher = step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
+        released = None
+    else:
+        teacher, released = pretrained(step, config.pretrain, corpus)
     if config.until == "teacher":
-        return Products(corpus=corpus, teacher=teacher)
+        return Products(corpus=corpus, teacher=teacher, released=released)
     blocks = step(pack, config.tokens, corpus, teacher, seeded=False)
     if config.teacher.adapt_steps:
         teacher = step(adapt, config.teacher, teacher, blocks, name="adapt")
@@ -60,17 +66,15 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
     return Products(corpus=corpus, teacher=teacher, blocks=blocks, student=student, report=report, published=published)
 
 
-def make_teacher(step: Reuse, config: PipelineConfig, corpus: Made[Corpus]) -> Made[Teacher]:
-    """The teacher as it is given, or pre-trained here phase after phase."""
-    if config.pretrain is None:
-        return step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
-    tokenized = step(learn_vocabulary, config.pretrain.vocabulary, corpus, name="vocabulary", seeded=False)
+def pretrained(step: Reuse, config: PretrainConfig, corpus: Made[Corpus]) -> tuple[Made[Teacher], Made[Released]]:
+    """A BERT from nothing, phase after phase, and the same one ready to be handed over."""
+    tokenized = step(learn_vocabulary, config.vocabulary, corpus, name="vocabulary", seeded=False)
     teacher: Made[Teacher] | None = None
-    for number, phase in enumerate(config.pretrain.phases, start=1):
+    for number, phase in enumerate(config.phases, start=1):
         blocks = step(pack, phase.tokens(), corpus, tokenized, name=f"tokens-{phase.block_length}", seeded=False)
         teacher = step(pretrain, phase, tokenized, teacher, blocks, name=f"pretrain-{number}")
-    assert teacher is not None, "PretrainConfig has at least one phase"
-    return teacher
+    assert teacher is not None, "PretrainConfig sees to it that there is a phase"
+    return teacher, step(release, config.release, teacher, blocks, name="release", seeded=False)
 
 
 def describe(config: PipelineConfig, console: Console) -> Products:
@@ -107,6 +111,8 @@ def run(config: PipelineConfig, console: Console) -> Products:
         live.log_figures()
         if products.published is not None:
             conclude(config, products, register(config, products, live), live, workdir, memory)
+        elif products.released is not None:
+            hand_over(config, products.released, live, workdir)
         end_run(workdir)
     show(workdir, console)
     return products

@@ -5,8 +5,9 @@ sinusoids, short blocks and few layers first; then the blocks are stacked (Gong 
 longer ones.
 """
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
@@ -18,11 +19,13 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 from stages.corpus import Corpus
 from stages.distillation.losses import LossWeights
 from stages.errors import ConfigError
+from stages.heldout import heldout, score_all
+from stages.loop import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
 from stages.tokens import TOKENIZER_FILES, Blocks, TokensConfig, documents
 from stages.train import Lesson, TrainConfig, train
-from stages.where import Where
+from stages.where import Where, elsewhere
 
 VERSION = 1
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -69,11 +72,25 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReleaseConfig:
+    """How a pre-trained model is handed over."""
+
+    blocks: int = 1024
+    """Held-out blocks that it is scored on, at most."""
+    micro_batch: int = elsewhere(16)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """A BERT from nothing: its vocabulary, then its phases, each starting from the one before."""
 
     vocabulary: VocabularyConfig
     phases: tuple[PhaseConfig, ...]
+    release: ReleaseConfig
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise ConfigError("pretrain.phases", self.phases, "must hold at least one phase")
 
 
 def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> Tokenized:
@@ -108,6 +125,39 @@ def pretrain(
     trained = train(config.train, Lesson(start=start, teacher=None, weights=weights), blocks, where)
     name = f"a BERT of {config.layers} layers, pre-trained here"
     return trained_teacher(trained.checkpoint, where.folder / "model", name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Released:
+    """A pre-trained model in bf16, half the bytes, with its tokenizer and `made.json`: its figures."""
+
+    folder: Folder
+    mlm_loss: float
+    """On held-out text with the weights as they are stored, in nats."""
+    top1: float
+    heldout_tokens: int
+    heldout_digest: str
+
+
+def release(config: ReleaseConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Released:
+    """Store the model's weights in bf16 and score what was stored, computing in fp32 as its users will."""
+    folder = where.folder / "model"
+    with teacher.folder.as_local() as source, folder.written_locally() as local:
+        BertForMaskedLM.from_pretrained(source, dtype=torch.bfloat16).save_pretrained(local)
+        teacher.folder.copy_to(local, TOKENIZER_FILES)
+    cpu = torch.device("cpu")
+    held = heldout(blocks, most=config.blocks, micro_batch=config.micro_batch, device=cpu)
+    scores, _ = score_all(load_model(folder, torch.float32, cpu).eval(), held)
+    released = Released(
+        folder=folder,
+        mlm_loss=float(scores.mlm_loss.mean()),
+        top1=float(scores.top1.mean()),
+        heldout_tokens=held.rows * blocks.block_length,
+        heldout_digest=blocks.heldout_digest,
+    )
+    figures = {key: value for key, value in asdict(released).items() if key != "folder"}
+    folder.write_bytes("made.json", json.dumps({"parameters": teacher.parameters, **figures}, indent=2).encode())
+    return released
 
 
 def fresh(config: PhaseConfig, vocab_size: int) -> BertForMaskedLM:

@@ -113,6 +113,6 @@ def test_score_table_has_the_three_models_and_what_was_kept() -> None:
     console.terminal.print(score_table(report))  # type: ignore[arg-type]
     lines = [line.split("│")[1:6] for line in shown.getvalue().splitlines() if line.startswith("│")]
     rows = {name.strip(): [cell.strip() for cell in cells] for name, *cells in lines}
-    assert rows["top-1 of masked tokens"] == ["0.450", "0.280", "0.410", "91.1%"]
+    assert rows["top-1 accuracy"] == ["0.450", "0.280", "0.410", "91.1%"]
     assert rows["parameters"] == ["5.4 M", "3.8 M", "3.8 M", "70.4%"]
     assert rows["encoder, one block"] == ["8.0 ms", "4.0 ms", "4.0 ms", "2.00 × faster"]
