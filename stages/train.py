@@ -234,7 +234,15 @@ def mail(where: Where, steps: int) -> Iterator[_Post]:
     mailbox = _Mailbox.remote()  # type: ignore[attr-defined]
     over = threading.Event()
 
+    failures: list[Exception] = []
+
     def deliver() -> None:
+        try:
+            fetch_and_tell()
+        except Exception as error:
+            failures.append(error)  # raised where somebody can see it, once training is over
+
+    def fetch_and_tell() -> None:
         last = False
         while not last:
             last = over.wait(0.5)
@@ -254,3 +262,5 @@ def mail(where: Where, steps: int) -> Iterator[_Post]:
         over.set()
         postman.join(timeout=30)
         ray.kill(mailbox)
+    if failures:
+        raise failures[0]
