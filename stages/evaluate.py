@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -98,11 +99,15 @@ def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks:
     """Score all three models on the same held-out rows and masks; runs as a Ray task, on a GPU where there is one."""
     folders = dict(zip(_MODELS, (teacher.folder, student.start, student.folder), strict=True))
     gpus = min(1, ray.cluster_resources().get("GPU", 0))
-    task = ray.remote(num_cpus=1, num_gpus=gpus)(measure)
+    task = ray.remote(num_cpus=1, num_gpus=gpus)(measure).options(num_returns="streaming")
+    measured: _Measured | None = None
     try:
-        measured = ray.get(task.remote(config, folders, blocks))
+        for done, reference in enumerate(task.remote(config, folders, blocks), start=1):
+            measured = ray.get(reference)
+            where.on_progress(done, len(_MODELS) + 1, "measurements")
     except ray.exceptions.RayError as error:
         raise unwrap(error) from error
+    assert measured is not None, "the last of the measurements is the whole"
     losses = {name: measured.scores[name].mlm_loss.numpy() for name in _MODELS}
     buffer = io.BytesIO()
     np.savez(buffer, **losses)
@@ -143,8 +148,8 @@ def _model_score(measured: _Measured, name: str) -> ModelScore:
     )
 
 
-def measure(config: EvaluateConfig, folders: dict[str, Folder], blocks: Blocks) -> _Measured:
-    """Load the models, by name, and measure them; every name but "teacher" is a student of it."""
+def measure(config: EvaluateConfig, folders: dict[str, Folder], blocks: Blocks) -> Iterator[_Measured | None]:
+    """Load the models, by name, and measure them; yields None after each of them is scored, and all in the end."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models = {name: load_model(folder, torch.float32, device).eval() for name, folder in folders.items()}
@@ -153,8 +158,9 @@ def measure(config: EvaluateConfig, folders: dict[str, Folder], blocks: Blocks) 
     for name, model in models.items():
         scores[name], closer = score_all(model, held, models["teacher"] if name == "student" else None)
         closeness = closer or closeness
-    assert closeness is not None
-    return _Measured(
+        yield None
+    assert closeness is not None, "one of the models is the student"
+    yield _Measured(
         parameters={name: parameter_count(model) for name, model in models.items()},
         scores={name: Scores(s.mlm_loss.cpu(), s.top1.cpu()) for name, s in scores.items()},
         closeness=Closeness(*(t.cpu() for t in (closeness.kl, closeness.agreement, closeness.cosine))),
