@@ -110,7 +110,7 @@ def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks:
     assert measured is not None, "the last of the measurements is the whole"
     losses = {name: measured.scores[name].mlm_loss.numpy() for name in _MODELS}
     buffer = io.BytesIO()
-    np.savez(buffer, **losses)
+    np.savez(buffer, teacher=losses["teacher"], student_at_init=losses["student_at_init"], student=losses["student"])
     where.folder.write_bytes("losses.npz", buffer.getvalue())
     scores = {name: _model_score(measured, name) for name in _MODELS}
     return Report(

@@ -37,7 +37,7 @@ def console(file: Path) -> Console:
     return Console(Terminal(file=file.open("w"), width=200))
 
 
-def taught(model: BertForMaskedLM, steps: int = 150) -> BertForMaskedLM:
+def taught(model: BertForMaskedLM, steps: int = 500) -> BertForMaskedLM:
     """The model after some plain masked-LM steps: a teacher that knows nothing would show nothing."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(steps):
