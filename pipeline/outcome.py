@@ -99,8 +99,8 @@ def conclude(
 
 
 def hand_over(config: PipelineConfig, released: Made[Released], live: Live, workdir: Path) -> None:
-    """Put a teacher that was pre-trained here into `<workdir>/teacher`, with a README that says how it was made."""
-    model, target, here = released.artifact, Folder(str(workdir)) / "teacher", environment()
+    """Put a teacher that was pre-trained here into `<workdir>/pretrained`, with a README that says how it was made."""
+    model, target, here = released.artifact, Folder(str(workdir)) / "pretrained", environment()
     live.log_metrics(0, {"final/mlm_loss": model.mlm_loss, "final/top1": model.top1})
     target.remove()
     with model.folder.as_local() as source, target.written_locally() as local:

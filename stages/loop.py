@@ -265,7 +265,7 @@ def cpu_multiplies_bf16() -> bool:
 
 def keep_freed_memory() -> None:
     """Have glibc keep what a step frees for the next one. By default megabytes go back to the kernel and come again,
-    zeroed, page by page: a seventh of a step's time at the demo's size. One arena, because the backward pass runs in
+    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena, because the backward pass runs in
     a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
