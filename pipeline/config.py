@@ -1,7 +1,7 @@
 """The whole pipeline's config: one field for each stage's own, to and from YAML."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import yaml
@@ -9,6 +9,7 @@ import yaml
 from pipeline.fields import flat, override
 from pipeline.plain import from_plain, to_plain
 from pipeline.tracking import TrackingConfig
+from pipeline.tuning.config import TuneConfig
 from stages.corpus import CorpusConfig
 from stages.distil import DistilConfig
 from stages.errors import ConfigError, InputError
@@ -26,7 +27,7 @@ __all__ = ["PipelineConfig", "flat", "from_yaml", "override", "read_yaml", "to_y
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
-    """Everything a run is made from. `name`, `workdir`, `storage` and `tracking` bear on no result."""
+    """Everything a run is made from. `name`, `workdir`, `storage`, `from_search` and `tracking` bear on no result."""
 
     name: str
     """The recipe's name; the MLflow run and the registered model are called after it."""
@@ -44,6 +45,10 @@ class PipelineConfig:
     """A teacher made from nothing, in the place of `teacher.model`."""
     teacher: TeacherConfig
     distil: DistilConfig
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    """The search that `distil tune` makes over `distil`; bears on no other stage."""
+    from_search: str | None = None
+    """MLflow's run id of the search that `distil` has its setting from."""
     evaluate: EvaluateConfig
     publish: PublishConfig
     tracking: TrackingConfig

@@ -1,6 +1,6 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,19 @@ class Products:
 
 def graph(step: Reuse, config: PipelineConfig) -> Products:
     """The whole pipeline. Every line reuses its record when nothing that bears on it has changed."""
+    ready = prepared(step, config)
+    if ready.blocks is None:
+        return ready
+    student = step(distil, config.distil, ready.teacher, ready.blocks)
+    if config.until == "distil":
+        return replace(ready, student=student)
+    report = step(evaluate, config.evaluate, ready.teacher, student, ready.blocks, seeded=False)
+    published = step(publish, config.publish, student, report, seeded=False) if config.until == "publish" else None
+    return replace(ready, student=student, report=report, published=published)
+
+
+def prepared(step: Reuse, config: PipelineConfig) -> Products:
+    """Corpus, teacher and blocks: what one student is made from, or the many of a search."""
     corpus = step(gather, config.corpus, seeded=False, outside=corpora.identity(config.corpus))
     if config.pretrain is None:
         teacher = step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
@@ -58,12 +71,7 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
     blocks = step(pack, config.tokens, corpus, teacher, seeded=False)
     if config.teacher.adapt_steps:
         teacher = step(adapt, config.teacher, teacher, blocks, name="adapt")
-    student = step(distil, config.distil, teacher, blocks)
-    if config.until == "distil":
-        return Products(corpus=corpus, teacher=teacher, blocks=blocks, student=student)
-    report = step(evaluate, config.evaluate, teacher, student, blocks, seeded=False)
-    published = step(publish, config.publish, student, report, seeded=False) if config.until == "publish" else None
-    return Products(corpus=corpus, teacher=teacher, blocks=blocks, student=student, report=report, published=published)
+    return Products(corpus=corpus, teacher=teacher, blocks=blocks)
 
 
 def pretrained(step: Reuse, config: PretrainConfig, corpus: Made[Corpus]) -> tuple[Made[Teacher], Made[Released]]:

@@ -254,7 +254,9 @@ def _newest(client: Any, config: TrackingConfig) -> Any:
     """The run of this experiment that started last, or None."""
     experiment = client.get_experiment_by_name(config.experiment)
     ids = [experiment.experiment_id] if experiment else []
-    return next(iter(client.search_runs(ids, order_by=["start_time DESC"], max_results=1) if ids else []), None)
+    workdir = "tags.workdir != ''"  # a search's trials have none
+    found = client.search_runs(ids, workdir, order_by=["start_time DESC"], max_results=1) if ids else []
+    return next(iter(found), None)
 
 
 def _tags(about: RunAbout) -> dict[str, str]:

@@ -81,8 +81,9 @@ def learn(session: Session, batches: Iterable[Masked]) -> None:
         done, last = step + 1, step + 1 == job.plan.steps
         evaluates = last or done % config.evaluate_every == 0
         saves = last or done % config.checkpoint_every == 0
-        if evaluates or saves or done % config.log_every == 0:
-            log.report(done, config.learning_rate * factor, evaluates=evaluates, saves=saves)
+        reports = evaluates or saves or done % config.log_every == 0
+        if reports and not log.report(done, config.learning_rate * factor, evaluates=evaluates, saves=saves):
+            return
 
 
 def begin(job: Job, rank: int, workers: int) -> Session:
@@ -139,8 +140,11 @@ class Log:
         self.sums += sums
         self.norm, self.steps = norm, self.steps + 1
 
-    def report(self, done: int, learning_rate: float, *, evaluates: bool, saves: bool) -> None:
-        """Tell Ray Train, hence the driver, how things stand after `done` steps; all workers call it together."""
+    def report(self, done: int, learning_rate: float, *, evaluates: bool, saves: bool) -> bool:
+        """Tell Ray Train, hence the driver, how things stand after `done` steps; all workers call it together.
+
+        False where the loss is no number any more: a worker that failed would be started again, to fail again.
+        """
         session = self.session
         if session.workers > 1:
             dist.all_reduce(self.sums)
@@ -154,10 +158,12 @@ class Log:
         }
         session.state = replace(session.state, step=done, seconds=session.state.seconds + seconds)
         if not math.isfinite(metrics["loss"]):
-            raise FloatingPointError(
+            why = (
                 f"the loss is {metrics['loss']} around step {done}; the checkpoints before it are whole: "
                 "lower the learning rate or set precision to fp32"
             )
+            ray.train.report({"step": done, "diverged": why})
+            return False
         saved = None
         if session.rank == 0:
             metrics |= evaluate(session) if evaluates else {}
@@ -165,6 +171,7 @@ class Log:
             saved = save(session, metrics.get("heldout_mlm_loss")) if saves else None
         ray.train.report({"step": done, **metrics, "checkpoint": saved and saved.uri})
         self._clear()
+        return True
 
     def _losses(self) -> dict[str, float]:
         """The terms as means over the global batches since the last report, unweighted but for T², and their total."""

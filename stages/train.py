@@ -4,6 +4,7 @@ For teacher and student alike: a `Lesson` says what is learned (from which weigh
 `TrainConfig` how. The workers' loop is `stages/loop.py`, one step of it `stages/distillation/step.py`.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ from stages.storage import Folder
 from stages.tokens import MAX_MASK_RATE, Blocks
 from stages.where import Where, elsewhere
 
+CONTROLLER = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # how often it takes one report a worker; at Ray's 2 s workers wait
+    "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
+}
+"""Settings that Ray Train's controller takes from the environment; what is there already stays."""
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
@@ -58,6 +64,10 @@ class TrainConfig:
     """None: where the cluster has one."""
     threads: int | None = elsewhere(None)
     """CPU threads a worker computes with; None: its machine's cores, shared among the workers on it."""
+    cpus_per_worker: float | None = elsewhere(None)
+    """CPUs that a worker books from Ray; None: its share of half of the cluster's, 1 at most."""
+    gpu_share: float = elsewhere(1.0)
+    """Of a GPU that a worker books; below 1, several small trainings of one worker each share a GPU."""
     checkpoint_every: int = elsewhere(500)
     """Optimiser steps between checkpoints."""
     keep_checkpoints: int = elsewhere(2)
@@ -72,14 +82,17 @@ class TrainConfig:
     """Worker failures after which the run gives up; each continues from the newest checkpoint."""
 
     def __post_init__(self) -> None:
-        positive = "steps epochs global_batch micro_batch learning_rate workers threads checkpoint_every log_every"
-        for name in [*positive.split(), "evaluate_every", "evaluate_blocks", "keep_checkpoints"]:
+        positive = "steps epochs global_batch micro_batch learning_rate workers threads cpus_per_worker log_every"
+        for name in [*positive.split(), "checkpoint_every", "evaluate_every", "evaluate_blocks", "keep_checkpoints"]:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"distil.{name}", value, "must be above 0")
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"distil.{name}", getattr(self, name), "must be at least 0 and below 1")
+        if not 0 < self.gpu_share <= 1 or (self.gpu_share < 1 and self.workers > 1):
+            rule = "must be above 0 and at most 1, and 1 where there are several workers: NCCL takes one a GPU"
+            raise ConfigError("distil.gpu_share", self.gpu_share, rule)
         if not 0 < self.mask_rate <= MAX_MASK_RATE:
             raise ConfigError("distil.mask_rate", self.mask_rate, f"must be above 0 and at most {MAX_MASK_RATE}")
 
@@ -135,7 +148,7 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
     `steps` overrides what `config` says of the length.
 
     Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, or more workers than can share,
-    or a mask rate that masks nothing.
+    or a mask rate that masks nothing; FloatingPointError once the loss is no number any more.
     """
     from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
 
@@ -150,6 +163,7 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
     job = Job(
         lesson=lesson, config=config, plan=plan, blocks=blocks, folder=where.folder, seed=where.seed, use_gpu=use_gpu
     )
+    os.environ.update(CONTROLLER | os.environ)
     with mail(where, steps) as callback:
         trainer = TorchTrainer(
             loop,
@@ -157,7 +171,10 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
             scaling_config=ScalingConfig(
                 num_workers=config.workers,
                 use_gpu=use_gpu,
-                resources_per_worker={"CPU": worker_cpus(config.workers), **({"GPU": 1} if use_gpu else {})},
+                resources_per_worker={
+                    "CPU": config.cpus_per_worker or worker_cpus(config.workers),
+                    **({"GPU": config.gpu_share} if use_gpu else {}),
+                },
             ),
             run_config=RunConfig(
                 # A new name every time: what is continued is our checkpoint, found by its manifest, never Ray's.
@@ -189,7 +206,7 @@ def finished(folder: Folder, steps: int, tokens: int) -> Trained:
 def gpu_wanted(config: TrainConfig) -> bool:
     """Whether workers get GPUs; `InputError` where they are asked for and the cluster has too few."""
     there = int(ray.cluster_resources().get("GPU", 0))
-    if config.gpu and there < config.workers:
+    if config.gpu and there < config.workers * config.gpu_share:
         raise InputError(
             f"distil.gpu asks for {config.workers} GPU(s) and this cluster has {there}; drop --distil.gpu or add GPUs."
         )
@@ -248,6 +265,8 @@ def mail(where: Where, steps: int) -> Iterator[_Post]:
             last = over.wait(0.5)
             for report in ray.get(mailbox.take.remote()):
                 step = int(report.pop("step"))
+                if "diverged" in report:
+                    raise FloatingPointError(report["diverged"])
                 saved = report.pop("checkpoint", None)
                 where.on_metrics(step, report)
                 where.on_progress(step, steps, "steps")

@@ -1,0 +1,106 @@
+"""A trial: the very `distil` stage with another setting and a shorter schedule, in a process of its own."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray.tune
+
+from pipeline.fields import Scalar, override
+from pipeline.reuse import Made, Progress, Reuse, Silent
+from pipeline.tuning.budget import Budget
+from pipeline.tuning.room import Room
+from stages import checkpoint
+from stages.distil import DistilConfig, distil
+from stages.storage import Folder
+from stages.teacher import Teacher
+from stages.tokens import Blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What all trials of a search have in common; sent to each of their processes."""
+
+    folder: Folder
+    """Where each trial has a folder for its checkpoints, until it is over."""
+    distil: DistilConfig
+    teacher: Made[Teacher]
+    blocks: Made[Blocks]
+    budget: Budget
+    room: Room
+    evaluate_blocks: int
+
+    def folder_of(self, number: int) -> Folder:
+        """A trial's own: two trials may have the same setting."""
+        return self.folder / str(number)
+
+    def config(self, setting: Mapping[str, Scalar]) -> DistilConfig:
+        """The distil config of a trial. It reports, evaluates and saves at the same steps: what a killed search has
+        been told of is in a checkpoint."""
+        config = override(self.distil, [(name, str(value)) for name, value in setting.items()])
+        length = self.blocks.artifact.block_length
+        every = self.budget.every(config, length)
+        return replace(
+            self.room.of(config),
+            steps=self.budget.steps(config, length),
+            log_every=every,
+            evaluate_every=every,
+            checkpoint_every=every,
+            keep_checkpoints=1,
+            evaluate_blocks=self.evaluate_blocks,
+        )
+
+
+def run(told: dict[str, Any], task: Task) -> None:
+    """What Ray Tune calls, with the trial's number, seed and setting: distils, and reports every evaluation.
+
+    A trial that was interrupted goes on from its checkpoint, and first repeats what it had reported there.
+    """
+    config = task.config(told["setting"])
+    report = reporter(config, task.blocks.artifact.block_length)
+    root = task.folder_of(told["number"])
+    step = Reuse(root=root, seed=told["seed"], watch=Unwatched(), on_metrics=lambda _, s, m: report(s, m))
+    promise = replace(step, plan=True, watch=Silent())(distil, config, task.teacher, task.blocks)
+    for past in history(promise.folder):
+        report(int(past["step"]), past)
+    if not promise.reused:
+        step(distil, config, task.teacher, task.blocks)
+
+
+def reporter(config: DistilConfig, block_length: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Passes on to Ray Tune what was evaluated; waits until the search has taken it in."""
+
+    def report(step: int, metrics: Mapping[str, float]) -> None:
+        if "heldout_mlm_loss" not in metrics:
+            return
+        values = {name: value for name, value in metrics.items() if name != "step"}
+        values["heldout_disagreement"] = 1 - values["heldout_agreement"]
+        if not all(map(math.isfinite, values.values())):
+            raise FloatingPointError(f"at step {step} a metric is no number: {values}")
+        tokens = step * config.global_batch * block_length
+        ray.tune.report({"step": step, "steps": config.steps, "tokens": tokens, "metrics": values, **values})
+
+    return report
+
+
+def history(folder: Folder) -> tuple[dict[str, float], ...]:
+    """What a trial in `folder` reported up to its newest checkpoint."""
+    last = checkpoint.newest(folder / "checkpoints")
+    return () if last is None else checkpoint.read_state(last).history
+
+
+class Unwatched:
+    """Watches a trial's stage: what is to be said goes through Ray Tune."""
+
+    @contextmanager
+    def running(self, stage: str, why: tuple[str, ...]) -> Iterator[Progress]:
+        """Runs it without a word."""
+        yield lambda *_: None
+
+    def reused(self, made: Made[Any]) -> None:
+        """Nothing to say."""
+
+    def planned(self, made: Made[Any]) -> None:
+        """Nothing to say."""
