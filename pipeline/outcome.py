@@ -40,6 +40,7 @@ def about(config: PipelineConfig, last: Made[Any], workdir: Path) -> RunAbout:
         yaml=text,
         hardware=hardware(),
         run_id=next(iter(unfinished), None),
+        tags={"from_search": config.from_search} if config.from_search else {},
     )
 
 

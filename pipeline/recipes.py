@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pipeline.config import PipelineConfig
 from pipeline.tracking import TrackingConfig
+from pipeline.tuning.config import TuneConfig
 from stages.corpus import CorpusConfig
 from stages.distil import DistilConfig
 from stages.evaluate import EvaluateConfig
@@ -39,6 +40,7 @@ def demo() -> PipelineConfig:
             evaluate_every=250,
             evaluate_blocks=64,
         ),
+        tune=TuneConfig(),  # a trial is a quarter of the demo: 97 steps
         evaluate=EvaluateConfig(blocks=512),
         publish=PublishConfig(name="distilray-demo"),
         tracking=TrackingConfig(),
@@ -92,6 +94,8 @@ def distilbert_base_uncased() -> PipelineConfig:
         tokens=TokensConfig(block_length=512),
         teacher=TeacherConfig(model="google-bert/bert-base-uncased"),
         distil=DistilConfig(epochs=3, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),
+        # A trial is a thirtieth of the run, which has some 13 billion tokens: the search costs a third of it.
+        tune=TuneConfig(budget_tokens=400_000_000, evaluate_blocks=1024),
         evaluate=EvaluateConfig(blocks=2048),
         publish=PublishConfig(name="distilbert-base-uncased"),
         tracking=TrackingConfig(),

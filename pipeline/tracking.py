@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,8 @@ class RunAbout:
     hardware: str = ""
     run_id: str | None = None
     """A run to continue; None starts one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Further ones."""
 
 
 class Live:
@@ -270,7 +272,7 @@ def _tags(about: RunAbout) -> dict[str, str]:
         "git_dirty": None if here.dirty is None else str(here.dirty).lower(),
         "mlflow.source.git.commit": here.commit,
     }
-    return {name: value for name, value in tags.items() if value}
+    return {name: value for name, value in tags.items() if value} | dict(about.tags)
 
 
 def _numbers(data: Mapping[str, object], path: str) -> Iterator[tuple[str, float]]:

@@ -30,6 +30,8 @@ def ray_session() -> Iterator[None]:
     """One Ray for all tests that need it: it takes five seconds to start."""
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, object_store_memory=200 * 1024**2, log_to_driver=False)
+    from pipeline.cluster import start_local
+
+    start_local(4, state=True)
     yield
     ray.shutdown()

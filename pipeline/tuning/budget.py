@@ -46,9 +46,12 @@ class Budget:
 
     def committed(self, trials: Sequence[Trial]) -> int:
         """Tokens that `trials` have spent or will before they can next be stopped, and those not yet started will."""
-        rungs = self.rungs
-        running = [next((r for r in rungs if r > t.tokens), self.tokens) for t in trials if not t.is_over]
-        return sum(running) + sum(t.tokens for t in trials if t.is_over) + self.grace * (self.trials - len(trials))
+        ahead = [t.tokens if t.is_over else self._next_stop(t) for t in trials]
+        return sum(ahead) + self.grace * (self.trials - len(trials))
+
+    def _next_stop(self, trial: Trial) -> int:
+        """Tokens at which a running trial can next be stopped."""
+        return next((rung for rung in self.rungs if rung > trial.tokens and trial.number), self.tokens)
 
 
 def budget_of(tune: TuneConfig, distil: DistilConfig, blocks: Blocks) -> Budget:
@@ -69,7 +72,8 @@ def budget_of(tune: TuneConfig, distil: DistilConfig, blocks: Blocks) -> Budget:
 class Thrifty(ASHAScheduler):
     """ASHA (Li et al. 2020) that lets no trial past a rung which the search cannot afford.
 
-    Asynchronous halving alone promises no total: trials that come ever better all run to the end.
+    Asynchronous halving alone promises no total: trials that come ever better all run to the end. Trial 0, the paper's,
+    is never stopped: it is what the others are seen beside.
     """
 
     def __init__(self, budget: Budget, ledger: Ledger, objective: str) -> None:
@@ -95,7 +99,7 @@ class Thrifty(ASHAScheduler):
     def on_trial_result(self, tune_controller: Any, trial: RayTrial, result: dict[str, Any]) -> str:
         """ASHA's decision; STOP also where going on to the next rung would cost more than there is."""
         decision = super().on_trial_result(tune_controller, trial, result)
-        if result["step"] >= result["steps"]:
+        if result["step"] >= result["steps"] or not trial.config["number"]:
             return TrialScheduler.CONTINUE
         return decision if self._affords(trial.config["number"], result["tokens"]) else TrialScheduler.STOP
 

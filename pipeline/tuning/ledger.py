@@ -105,8 +105,8 @@ class Ledger:
         return self._write(trial)
 
     def started(self, number: int, run_id: str | None) -> Trial:
-        """Note the trial's run in MLflow."""
-        return self._write(replace(self[number], run_id=run_id))
+        """Note that the trial runs, be it once more, and its run in MLflow."""
+        return self._write(replace(self[number], state="running", why="", run_id=run_id))
 
     def report(self, number: int, report: Report) -> bool:
         """Add a report; False, and nothing is added, for a step that was reported: a continued trial repeats some."""

@@ -1,0 +1,197 @@
+"""A search from end to end on a tiny model: what it tries, confirms and records, and that it goes on where it was."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console as Terminal
+from tiny_pipeline import tiny_pipeline
+
+from pipeline.config import PipelineConfig, override
+from pipeline.console import Console
+from pipeline.run import run as run_pipeline
+from pipeline.tune import tune
+from pipeline.tuning.config import PAPER, Dimension, TuneConfig
+from pipeline.tuning.ledger import Ledger
+from pipeline.tuning.places import adopt, find_search
+from pipeline.tuning.verdict import Search
+from stages.errors import ConfigError
+from stages.storage import Folder
+
+pytestmark = pytest.mark.timeout(600)  # ten trainings, each of several processes: two minutes on two idle cores
+RIGGED = Dimension(field="learning_rate", choices=("0.002", "1e30"))
+"""With seed 1 exactly one of the four trials draws the learning rate that no loss survives."""
+STEPS, EVERY = 20, 2
+"""Of a whole trial: a quarter of 80 steps; and between its reports."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A finished search and what it printed."""
+
+    config: PipelineConfig
+    search: Search
+    printed: str
+
+    @property
+    def ledgers(self) -> tuple[Ledger, Ledger]:
+        """(trials, confirmations)."""
+        return Ledger(self.search.folder / "trials"), Ledger(self.search.folder / "confirmations")
+
+
+def console(file: Path) -> Console:
+    return Console(Terminal(file=file.open("w"), width=200))
+
+
+def client(config: PipelineConfig) -> Any:
+    from pipeline.tracking import quiet_mlflow
+
+    return quiet_mlflow().MlflowClient(config.tracking.uri)
+
+
+def children(config: PipelineConfig, run_id: str) -> list[Any]:
+    """The runs right below a run in MLflow, by trial."""
+    mlflow = client(config)
+    experiments = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    found = mlflow.search_runs(experiments, f"tags.`mlflow.parentRunId` = '{run_id}'")
+    return sorted(found, key=lambda run: int(run.data.tags["trial"]))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path) -> PipelineConfig:
+    made = tiny_pipeline(tmp_path_factory.mktemp("tune"), mlflow_template)
+    tune = TuneConfig(trials=4, also=(RIGGED,), evaluate_blocks=20, max_concurrent=2)
+    return replace(made, seed=1, distil=replace(made.distil, steps=4 * STEPS), tune=tune)
+
+
+@pytest.fixture(scope="module")
+def searched(config: PipelineConfig, ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    file = tmp_path_factory.mktemp("printed") / "out.txt"
+    return Searched(config, tune(config, console(file)), file.read_text())
+
+
+def test_tune_tries_the_paper_s_setting_first_and_goes_on_after_a_trial_that_diverged(searched: Searched) -> None:
+    trials = searched.ledgers[0].trials
+    assert trials[0].setting == {**PAPER, "learning_rate": "0.002"}
+    assert trials[0].state == "completed"
+    failed = [trial for trial in trials if trial.setting["learning_rate"] == "1e30"]
+    assert [trial.state for trial in failed] == ["failed"]
+    assert "the loss is nan" in failed[0].why
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    assert (searched.search.trials, searched.search.failed) == (4, 1)
+    for trial in trials:
+        steps = [report.step for report in trial.reports]
+        assert steps == list(range(EVERY, EVERY * len(steps) + 1, EVERY))
+        assert [report.tokens for report in trial.reports] == [step * 32 * 16 for step in steps]
+        if trial.state != "failed":
+            assert len(steps) == {"completed": 10, "stopped early": len(steps)}[trial.state]
+            assert steps[-1] == STEPS if trial.state == "completed" else steps[-1] in (2, 8)
+
+
+def test_tune_confirms_on_fresh_seeds_in_pairs_and_says_what_the_figures_say(searched: Searched) -> None:
+    search, runs = searched.search, searched.ledgers[1].trials
+    assert searched.config.seed not in search.seeds
+    assert len(set(search.seeds)) == 2
+    assert {(run.confirms, run.seed) for run in runs} == {
+        (one.trial, seed) for one in search.confirmed for seed in search.seeds
+    }
+    assert search.confirmed[0].trial == 0
+    for run in runs:
+        assert (run.state, run.reports[-1].step) == ("completed", STEPS)
+        one = next(one for one in search.confirmed if one.trial == run.confirms)
+        assert one.values[search.seeds.index(run.seed)] == run.reports[-1].metrics["heldout_mlm_loss"]
+        assert run.setting == searched.ledgers[0][one.trial].setting
+    assert search.tokens_spent == sum(trial.tokens for trial in searched.ledgers[0].trials)
+    assert search.confirm_tokens == len(runs) * STEPS * 32 * 16
+    assert search.full_budget_tokens == STEPS * 32 * 16
+    assert search.verdict.paper == search.confirmed[0]
+    assert f"--from-search {search.mlflow_run_id}" in searched.printed
+    assert ("is better than the paper's" in searched.printed) == search.verdict.is_better
+
+
+def test_tune_in_mlflow_is_a_parent_with_a_child_a_trial_and_the_confirmations_below_them(searched: Searched) -> None:
+    config, search = searched.config, searched.search
+    parent = client(config).get_run(search.mlflow_run_id)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["best.temperature"] == str(search.verdict.winner.setting["temperature"])
+    assert parent.data.tags["objective"] == "heldout_mlm_loss"
+    files = {file.path for file in client(config).list_artifacts(search.mlflow_run_id)}
+    assert {"config.yaml", "search.json", "trials.json", "trials.csv", "plots"} <= files
+    below = children(config, search.mlflow_run_id)
+    trials = searched.ledgers[0].trials
+    assert [run.info.run_id for run in below] == [trial.run_id for trial in trials]
+    for run, trial in zip(below, trials, strict=True):
+        assert run.data.tags["state"] == trial.state
+        assert run.info.status == ("FAILED" if trial.state == "failed" else "FINISHED")
+        assert run.data.params["distil.temperature"] == str(trial.setting["temperature"])
+        history = client(config).get_metric_history(run.info.run_id, "heldout_kl")
+        assert [(m.step, m.value) for m in history] == [(r.step, r.metrics["heldout_kl"]) for r in trial.reports]
+    confirmed = [run for one in below for run in children(config, one.info.run_id)]
+    assert {run.info.run_id for run in confirmed} == {run.run_id for run in searched.ledgers[1].trials}
+
+
+def test_tune_leaves_no_checkpoints_behind(searched: Searched) -> None:
+    assert not (searched.search.folder / "work").exists()
+    assert not list(searched.search.folder.path.rglob("*.safetensors"))
+
+
+def test_tune_again_shows_what_is_recorded_and_runs_nothing(searched: Searched, tmp_path: Path) -> None:
+    assert tune(searched.config, console(tmp_path / "out.txt")) == searched.search
+    printed = (tmp_path / "out.txt").read_text()
+    assert "reused" in printed
+    assert f"--from-search {searched.search.mlflow_run_id}" in printed
+
+
+def test_tune_that_was_killed_goes_on_with_what_is_missing_and_starts_nothing_twice(
+    searched: Searched, tmp_path: Path
+) -> None:
+    """As SIGKILL would leave it: no record, a trial half way, one that was to end, one confirmation never begun."""
+    folder = searched.search.folder.path
+    runs_before = [trial.run_id for ledger in searched.ledgers for trial in ledger.trials]
+    (folder / "record.json").unlink()
+    shutil.copytree(folder, tmp_path / "kept")
+    again = searched.ledgers[0].trials[-1]
+    cut = json.loads((folder / "trials" / "0003.json").read_text()) | {"state": "running"}
+    (folder / "trials" / "0003.json").write_text(json.dumps(cut | {"reports": cut["reports"][:1]}))
+    last = searched.ledgers[1].trials[-1]
+    (folder / "confirmations" / f"{last.number:04d}.json").unlink()
+
+    found = tune(searched.config, console(tmp_path / "out.txt"))
+
+    trials, runs = (Ledger(found.folder / name) for name in ("trials", "confirmations"))
+    assert [t.run_id for ledger in (trials, runs) for t in ledger.trials] == runs_before
+    assert trials.trials[:3] == Ledger(Folder(str(tmp_path / "kept" / "trials"))).trials[:3]
+    assert trials[3].setting == again.setting
+    assert trials[3].is_over
+    assert runs.trials[-1].reports[-1].metrics["loss"] == last.reports[-1].metrics["loss"]  # the same training
+    assert found.mlflow_run_id == searched.search.mlflow_run_id
+    assert client(searched.config).get_run(found.mlflow_run_id).info.status == "FINISHED"
+    assert len(children(searched.config, found.mlflow_run_id)) == 4
+    for trial in [*trials.trials, *runs.trials]:
+        steps = [m.step for m in client(searched.config).get_metric_history(trial.run_id, "loss")]
+        assert steps == sorted(set(steps))
+
+
+def test_run_from_the_search_has_its_setting_and_says_where_it_is_from(searched: Searched, tmp_path: Path) -> None:
+    config = replace(searched.config, until="distil")
+    search = find_search(config.workdir)
+    adopted = override(adopt(config, search), [("distil.steps", "4"), ("distil.learning_rate", "0.002")])
+    assert adopted.distil.temperature == search.verdict.winner.setting["temperature"]
+    run_pipeline(adopted, console(tmp_path / "out.txt"))
+    mlflow = client(config)
+    newest = mlflow.search_runs(
+        [e.experiment_id for e in mlflow.search_experiments()], "tags.workdir != ''", order_by=["start_time DESC"]
+    )[0]
+    assert newest.data.tags["from_search"] == search.mlflow_run_id
+    assert newest.data.params["distil.temperature"] == str(search.verdict.winner.setting["temperature"])
+
+
+def test_tune_bad_input_is_refused_before_anything_is_written(config: PipelineConfig, tmp_path: Path) -> None:
+    fresh = replace(config, workdir=str(tmp_path / "new"))
+    narrow = replace(fresh.tune, also=(Dimension(field="mask_rate", low=0.1, high=0.2),))
+    with pytest.raises(ConfigError, match=r"the range of mask_rate is '0.1..0.2' but must hold 0.4"):
+        tune(replace(fresh, tune=narrow), console(tmp_path / "out.txt"))
+    assert not [path for path in (tmp_path / "new").iterdir() if path.is_dir()]
