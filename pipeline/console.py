@@ -35,6 +35,10 @@ class Console:
         """One line, as it is."""
         self.terminal.print(escape(text))
 
+    def line(self, sign: str, name: str, rest: str) -> None:
+        """A sign, a name, mostly a stage's, in a column of its own, and the rest; sign and rest may have markup."""
+        self.terminal.print(f"{sign} {escape(name):<{_NAME_WIDTH}} {rest}")
+
     @contextmanager
     def running(self, stage: str, why: tuple[str, ...]) -> Iterator[Callable[[float, float, str], None]]:
         """Around a stage that runs: its bar or its lines while it does, and how long it took in the end."""
@@ -44,31 +48,29 @@ class Console:
             try:
                 yield on_progress
             except BaseException:
-                self._line("red", "✗", stage, f"stopped after {duration(time.monotonic() - started)}")
+                self.line("[red]✗[/red]", stage, f"stopped after {duration(time.monotonic() - started)}")
                 raise
-        self._line("green", "✓", stage, f"{duration(time.monotonic() - started)}  {_reasons(why)}")
+        self.line("[green]✓[/green]", stage, f"{duration(time.monotonic() - started)}  {reasons(why)}")
 
     def reused(self, made: "Made[Any]") -> None:
         """The line of a stage whose record was there."""
-        self._line("cyan", "=", made.stage, f"reused  (took {duration(made.seconds)} when it was made)")
+        self.line("[cyan]=[/cyan]", made.stage, f"reused  (took {duration(made.seconds)} when it was made)")
 
     def planned(self, made: "Made[Any]") -> None:
         """The line of a stage in `distil describe`."""
         mark = f"[dim]{made.fingerprint}[/dim]"
         if made.reused:
-            self._line("cyan", "=", made.stage, f"{mark}  would be reused")
+            self.line("[cyan]=[/cyan]", made.stage, f"{mark}  would be reused")
         else:
-            self._line("yellow", "→", made.stage, f"{mark}  would run: {escape(in_short(made.why))}")
+            self.line("[yellow]→[/yellow]", made.stage, f"{mark}  would run: {escape(in_short(made.why))}")
 
     def report(self, report: "Report | RunReport") -> None:
         """The table of what was kept."""
         self.terminal.print(score_table(report))
 
-    def _line(self, colour: str, sign: str, stage: str, rest: str) -> None:
-        self.terminal.print(f"[{colour}]{sign}[/{colour}] {escape(stage):<{_NAME_WIDTH}} {rest}")
 
-
-def _reasons(why: tuple[str, ...]) -> str:
+def reasons(why: tuple[str, ...]) -> str:
+    """Why a stage runs, as its line ends; empty where there is nothing to say. With markup."""
     return f"[dim]({escape(in_short(why))})[/dim]" if why else ""
 
 
@@ -93,7 +95,7 @@ class _Bar:
             console=terminal,
             transient=True,
         )
-        self._task: TaskID = self._progress.add_task(stage, total=None, pace=_reasons(why))
+        self._task: TaskID = self._progress.add_task(stage, total=None, pace=reasons(why))
 
     def __enter__(self) -> Callable[[float, float, str], None]:
         self._progress.start()
@@ -118,7 +120,7 @@ class _Lines:
         self._lock = threading.Lock()  # progress may come from a thread that polls a cluster
 
     def __enter__(self) -> Callable[[float, float, str], None]:
-        self._terminal.print(f"… {escape(self._stage):<{_NAME_WIDTH}} running  {_reasons(self._why)}")
+        self._terminal.print(f"… {escape(self._stage):<{_NAME_WIDTH}} running  {reasons(self._why)}")
         return self._update
 
     def __exit__(self, *_: object) -> None:

@@ -18,19 +18,21 @@ from pipeline.run import Products, prepared
 from pipeline.store import store_of
 from pipeline.tracking import Live, RunAbout
 from pipeline.tracking import run as tracked
+from pipeline.tuning.board import Board
 from pipeline.tuning.budget import Budget, budget_of
+from pipeline.tuning.conclusion import log_search
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.ledger import Ledger, Trial
 from pipeline.tuning.places import STAGE, STARTED
 from pipeline.tuning.plots import figures
 from pipeline.tuning.room import room
-from pipeline.tuning.runs import Children, log_search
+from pipeline.tuning.runs import Children
 from pipeline.tuning.search import repeat
 from pipeline.tuning.search import search as find
 from pipeline.tuning.space import paper_point
-from pipeline.tuning.table import Board, verdict_lines, verdict_table
 from pipeline.tuning.trial import Task
 from pipeline.tuning.verdict import Confirmed, Search, candidates, judge
+from pipeline.tuning.verdict_table import verdict_lines, verdict_table
 from pipeline.workdir import check_writable
 from stages.distil import DistilConfig
 from stages.storage import Folder

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from ray.exceptions import RayTaskError
 
-from pipeline.cli import config_of, main, parse, split, status_of
+from pipeline.arguments import config_of, split
+from pipeline.cli import main, parse, status_of
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.environment import environment
 from pipeline.plain import to_plain

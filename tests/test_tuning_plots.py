@@ -14,8 +14,10 @@ from matplotlib.colors import to_rgba
 
 from pipeline.fields import Scalar
 from pipeline.tuning.config import PAPER
+from pipeline.tuning.importance import comparable, importances
 from pipeline.tuning.ledger import Report, State, Trial
-from pipeline.tuning.plots import barycentric, comparable, figures, importances, temperature_figure, weight_shares
+from pipeline.tuning.plots import figures, temperature_figure
+from pipeline.tuning.ternary import barycentric, weight_shares
 
 OBJECTIVE = "heldout_mlm_loss"
 FULL = 1_000_000

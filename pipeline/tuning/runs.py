@@ -1,28 +1,21 @@
-"""A search in MLflow: a child run a trial, its confirmations below it, and on the parent what came of it.
+"""A search in MLflow while it lasts: below its own run a child run a trial, below that the runs that confirm it.
 
-With `tracking.py` and `registry.py` the only place that knows MLflow, and through its client alone: the fluent calls
-would mean the parent, which is the active run. Nothing here may stop a search: what could not be recorded is in the
-parent's `problems`.
+With `conclusion.py`, `tracking.py` and `registry.py` the only place that knows MLflow, and through its client alone:
+the fluent calls would mean the parent, which is the active run. Nothing here may stop a search: what could not be
+recorded is in the parent's `problems`.
 """
 
-import csv
-import io
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.delivery import Delivery, first_line
-from pipeline.fields import Scalar
-from pipeline.plain import to_plain
 from pipeline.tracking import REFUSALS, Live
 from pipeline.tuning.ledger import Report, Trial
-from pipeline.tuning.verdict import Search
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow.entities import Metric
 
 Result = TypeVar("Result")
@@ -33,7 +26,6 @@ PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows runs below one another."""
 PAGE = 1000
 """Runs that are asked for at a time."""
-TABLE = "trials.json"
 
 
 class Children:
@@ -57,7 +49,7 @@ class Children:
         self._refusals: dict[str, tuple[int, str]] = {}
         """Of a run, how many values were refused, and why."""
         self._delivery: Delivery[tuple[str, Metric]] = Delivery(self._send)
-        _attempt(live, "what trials there are", partial(self._read_children, live.run_id))
+        attempt(live, "what trials there are", partial(self._read_children, live.run_id))
 
     def started(self, trial: Trial, parent: str | None = None) -> str | None:
         """The trial's run, made, or running again where there is one; the ledger's where MLflow does not answer.
@@ -65,10 +57,10 @@ class Children:
         `parent`: in a confirmation, the run of the trial that it confirms, where it is not among those known here.
         """
         name = _name(trial)
-        run_id = _attempt(self._live, f"the run of {name}", partial(self._found_or_made, trial, parent))
+        run_id = attempt(self._live, f"the run of {name}", partial(self._found_or_made, trial, parent))
         if run_id is None:
             return trial.run_id
-        _attempt(self._live, f"what {name} is set to", partial(self._set_up, run_id, trial))
+        attempt(self._live, f"what {name} is set to", partial(self._set_up, run_id, trial))
         self._catch_up(trial)
         return run_id
 
@@ -81,7 +73,7 @@ class Children:
         run_id = self._runs.get(_key(trial))
         if run_id is not None and report.tokens > self._tokens.get(run_id, -1):
             self._tokens[run_id] = report.tokens
-            _attempt(self._live, f"step {report.step} of {_name(trial)}", partial(self._hand_over, run_id, report))
+            attempt(self._live, f"step {report.step} of {_name(trial)}", partial(self._hand_over, run_id, report))
 
     def ended(self, trial: Trial) -> None:
         """End its run: FINISHED where it completed or was stopped early, FAILED otherwise, with the reason.
@@ -89,7 +81,7 @@ class Children:
         Nothing happens where it has ended, so that a search which goes on calls this for all trials that are over:
         the kill may have come after the ledger had it, and before MLflow.
         """
-        _attempt(self._live, f"the end of {_name(trial)}", partial(self._end, trial))
+        attempt(self._live, f"the end of {_name(trial)}", partial(self._end, trial))
 
     def close(self, *, interrupted: bool) -> None:
         """End what still runs, as KILLED where the search was interrupted, as FAILED otherwise; deliver what waits."""
@@ -233,94 +225,6 @@ class Children:
             self._refusals[run_id] = (self._refusals.get(run_id, (0, ""))[0] + count, reason)
 
 
-def log_search(live: Live, trials: Sequence[Trial], search: Search, figures: "Iterable[tuple[str, Figure]]") -> None:
-    """On the search's own run: the setting to take, the figures that led to it, every trial in a table, the plots.
-
-    `figures`: (file name, figure).
-    """
-    from mlflow import MlflowClient
-
-    client: Any = MlflowClient(live.store.uri)
-    columns = _table(trials, search.objective)
-    record = to_plain(search)
-    live.log_metrics(0, {f"final/{name}": value for name, value in _final(search).items()})
-    for what, action in (
-        ("the best setting", lambda: _log_best(client, live.run_id, search)),
-        (TABLE, lambda: _log_table(client, live.run_id, columns)),
-        ("trials.csv", lambda: client.log_text(live.run_id, _as_csv(columns), "trials.csv")),
-        ("search.json", lambda: client.log_dict(live.run_id, record, "search.json")),
-        ("the plots", lambda: _log_figures(live, client, figures)),
-    ):
-        _attempt(live, what, action)
-
-
-def _table(trials: Sequence[Trial], objective: str) -> dict[str, list[Scalar]]:
-    """A row a trial, by columns; None where a trial has no such field, or no value that is a number."""
-    fields = list(dict.fromkeys(field for trial in trials for field in trial.setting))
-    return {
-        "trial": [trial.number for trial in trials],
-        "state": [trial.state for trial in trials],
-        objective: [_finite(trial.objective(objective)) for trial in trials],
-        **{field: [trial.setting.get(field) for trial in trials] for field in fields},
-        "tokens": [trial.tokens for trial in trials],
-        "seconds": [round(trial.seconds, 1) for trial in trials],
-        "why": [trial.why for trial in trials],
-        "run_id": [trial.run_id for trial in trials],
-    }
-
-
-def _final(search: Search) -> dict[str, float]:
-    verdict = search.verdict
-    counts = ("tokens_spent", "full_budget_tokens", "confirm_tokens", "trials", "failed")
-    return {
-        "paper_objective": verdict.paper.mean,
-        **({"best_objective": verdict.best.mean} if verdict.best else {}),
-        "gain": verdict.gain,
-        "spread": verdict.spread,
-        **{name: getattr(search, name) for name in counts},
-    }
-
-
-def _log_best(client: Any, run_id: str, search: Search) -> None:
-    from mlflow.entities import Param, RunTag
-
-    winner = search.verdict.winner
-    known = client.get_run(run_id).data.params  # a parameter is written once
-    best = {f"best.{field}": str(value) for field, value in winner.setting.items()}
-    tags = {
-        "objective": search.objective,
-        "verdict": f"{'better' if search.verdict.is_better else 'no better'} than the paper's",
-        "winner_trial": str(winner.trial),
-    }
-    client.log_batch(
-        run_id,
-        params=[Param(name, value) for name, value in best.items() if name not in known],
-        tags=[RunTag(name, value) for name, value in tags.items()],
-    )
-
-
-def _log_table(client: Any, run_id: str, columns: Mapping[str, Sequence[Scalar]]) -> None:
-    """As MLflow's page of a run shows it; over an earlier one, to which MLflow's own call would append."""
-    if any(file.path == TABLE for file in client.list_artifacts(run_id)):
-        rows = [list(row) for row in zip(*columns.values(), strict=True)]
-        client.log_dict(run_id, {"columns": list(columns), "data": rows}, TABLE)
-    else:
-        client.log_table(run_id, dict(columns), TABLE)
-
-
-def _log_figures(live: Live, client: Any, figures: "Iterable[tuple[str, Figure]]") -> None:
-    for name, figure in figures:
-        _attempt(live, name, partial(client.log_figure, live.run_id, figure, f"plots/{name}"))
-
-
-def _as_csv(columns: Mapping[str, Sequence[Scalar]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue()
-
-
 def _key(trial: Trial) -> Key:
     return ("", str(trial.number)) if trial.confirms is None else (str(trial.confirms), str(trial.seed))
 
@@ -329,16 +233,12 @@ def _name(trial: Trial) -> str:
     return f"trial {trial.number}" if trial.confirms is None else f"confirm {trial.confirms}, seed {trial.seed}"
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
 def _is_refusal(error: Exception) -> bool:
     """Whether MLflow answered, and said no."""
     return getattr(error, "error_code", None) in REFUSALS
 
 
-def _attempt(live: Live, what: str, action: Callable[[], Result]) -> Result | None:
+def attempt(live: Live, what: str, action: Callable[[], Result]) -> Result | None:
     """What `action` gives; None where it fails, and then it is noted."""
     try:
         return action()

@@ -1,0 +1,23 @@
+"""Trials to record in MLflow, and what is there of them."""
+
+import mlflow
+
+from pipeline.tracking import Live, RunAbout
+from pipeline.tuning.ledger import Report, State, Trial
+
+ABOUT = RunAbout(name="demo search", workdir="/runs/demo", fingerprint="f1", parameters={"seed": 7}, yaml="seed: 7\n")
+
+
+def client(live: Live) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(live.store.uri)
+
+
+def trial(number: int, *, steps: int = 0, state: State = "running", why: str = "") -> Trial:
+    """Trial `number`, `steps` reports of 1,000 tokens each into its life."""
+    setting = {"temperature": 2.0 + number, "alpha_ce": 5.0, "layers": "0,2"}
+    reports = tuple(report(step) for step in range(1, steps + 1))
+    return Trial(number=number, setting=setting, point={}, seed=7, reports=reports, state=state, why=why)
+
+
+def report(step: int) -> Report:
+    return Report(step=step, tokens=1000 * step, metrics={"loss": 9 / step, "heldout_mlm_loss": 5 / step})
