@@ -75,6 +75,7 @@ def config_of(command: Run | Tune | Describe, fields: Assignments) -> "PipelineC
 
 
 def named_recipe(name: str) -> "PipelineConfig":
+    """The recipe called `name`; raises `InputError` where there is none."""
     from pipeline import recipes
 
     if name.replace("_", "-") not in recipes.NAMES:

@@ -1,9 +1,11 @@
 """From Ray Tune's events to the ledger and to MLflow; in the driver, one event after the other."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import ray.tune
+from ray import cloudpickle
 from ray.tune.experiment import Trial as RayTrial
 
 from pipeline.delivery import first_line
@@ -63,9 +65,10 @@ class Follow(ray.tune.Callback):
 
 def reason(trial: RayTrial) -> str:
     """Why a trial failed, in a line: what was raised first, not what Ray made of it."""
-    error: BaseException | None = trial.get_pickled_error()
-    if error is None:
+    file = trial.pickled_error_file  # in the driver's own folder; `get_pickled_error` looks where it is copied later
+    if file is None or not Path(file).exists():
         return "its process ended"
+    error: BaseException = cloudpickle.loads(Path(file).read_bytes())
     inner = getattr(error, "cause", None)
     error = inner if isinstance(inner, BaseException) else error
     return f"{type(error).__name__}: {first_line(error)}"

@@ -1,10 +1,12 @@
 """Ray Tune over the trials: Optuna proposes, ASHA stops, the ledger and MLflow are told by callbacks in the driver."""
 
+import logging
 import math
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -63,8 +65,22 @@ def _fit(task: Task, follow: Follow, samples: int, **how: Any) -> None:
             verbose=0,
         ),
     )
-    tuner.fit()
+    with hushed(logging.getLogger("ray.tune")):
+        tuner.fit()
     place.remove()
+
+
+@contextmanager
+def hushed(logger: logging.Logger) -> Iterator[None]:
+    """No word from a logger while the block lasts, unless it has been told to inform: Ray Tune logs the traceback of
+    every trial that fails, and here a trial may fail."""
+    before = logger.level
+    if not logger.isEnabledFor(logging.INFO):
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def told(trial: Trial) -> dict[str, Any]:
