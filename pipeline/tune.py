@@ -77,7 +77,13 @@ def tune(config: PipelineConfig, console: Console) -> Search:
         assert ready.blocks is not None, "only a run until `teacher` has none"
         live.log_dataset(ready.corpus.artifact, config.corpus.source)
         budget = budget_of(config.tune, config.distil, ready.blocks.artifact)
-        board = Board(console, trials=config.tune.trials, objective=config.tune.objective, full_tokens=budget.tokens)
+        board = Board(
+            console,
+            trials=config.tune.trials,
+            objective=config.tune.objective,
+            full_tokens=budget.tokens,
+            why=found.why,  # the note of its run, above, makes every search look as if it had been begun before
+        )
         searching = Searching(ready=ready, budget=budget, board=board, live=live)
         search = step_of(replace(step, watch=board), searching.search, config, ready).artifact
     show(search, config, console)

@@ -29,10 +29,14 @@ class Board:
     """Implements `pipeline.reuse.Watch` for a search: tables of its trials for the stage `search`, a console's bars and
     lines for the others. `show` and `confirm` may be called from any thread."""
 
-    def __init__(self, console: Console, *, trials: int, objective: str, full_tokens: int) -> None:
-        """`trials`: how many there will be; `full_tokens`: of a whole trial."""
+    def __init__(
+        self, console: Console, *, trials: int, objective: str, full_tokens: int, why: tuple[str, ...] = ()
+    ) -> None:
+        """`trials`: how many there will be; `full_tokens`: of a whole trial; `why`: the reasons that are shown, where
+        the step cannot know them."""
         self._console, self._terminal = console, console.terminal
         self._total, self._objective, self._full = trials, objective, full_tokens
+        self._why = why
         self._trials: tuple[Trial, ...] = ()
         self._runs: tuple[Trial, ...] = ()
         self._runs_total = 0
@@ -42,7 +46,7 @@ class Board:
 
     def running(self, stage: str, why: tuple[str, ...]) -> "AbstractContextManager[Progress]":
         """Around a stage that runs. For `search`, the progress that it gives need not be called: `show` is."""
-        return self._searching(why) if stage == "search" else self._console.running(stage, why)
+        return self._searching(self._why or why) if stage == "search" else self._console.running(stage, why)
 
     def reused(self, made: "Made[Any]") -> None:
         """The line of a stage whose record was there."""
