@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -36,6 +37,20 @@ class TrainState:
     micro_batch: int = 0
     history: tuple[dict[str, float], ...] = field(default=())
     """Everything reported so far, in order."""
+    skipped_steps: int = 0
+    """Steps whose gradient was no finite number, and from which nothing was learned."""
+    failed_checkpoints: int = 0
+    """Checkpoints that could not be written; training went on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a look into a folder of checkpoints found."""
+
+    newest: Folder | None
+    """The newest whole one."""
+    broken: tuple[str, ...] = ()
+    """Newer ones that do not count: name and what is wrong with it."""
 
 
 def save(
@@ -43,9 +58,24 @@ def save(
 ) -> Folder:
     """Write the checkpoint of `state.step` below `folder`; its manifest is written last.
 
-    Deletes checkpoints of later steps: training would have gone on from them were they whole.
+    Deletes checkpoints of later steps: training would have gone on from them were they whole. Raises OSError where
+    there is no room, say; what was written by then is deleted.
     """
-    target = folder / f"step-{state.step:08d}"
+    try:
+        target = _write(folder, state, model, optimizer, tokenizer)
+    except (OSError, SafetensorError) as error:
+        (folder / _name(state.step)).remove()
+        raise error if isinstance(error, OSError) else OSError(str(error)) from error
+    for name in _checkpoints(folder):
+        if name > target.name:
+            (folder / name).remove()
+    return target
+
+
+def _write(
+    folder: Folder, state: TrainState, model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokenizer: Folder
+) -> Folder:
+    target = folder / _name(state.step)
     with target.written_locally() as local:
         model.save_pretrained(local)
         tokenizer.copy_to(local, TOKENIZER_FILES)
@@ -53,9 +83,6 @@ def save(
         (local / "state.json").write_text(json.dumps(asdict(state)))
         files = {path.name: _described(path) for path in sorted(local.iterdir())}
     target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
-    for name in _checkpoints(folder):
-        if name > target.name:
-            (folder / name).remove()
     return target
 
 
@@ -76,32 +103,54 @@ def read_state(checkpoint: Folder) -> TrainState:
     return TrainState(**{**state, "history": tuple(state["history"])})
 
 
+def look(folder: Folder) -> Found:
+    """The whole checkpoint with the highest step, and which newer ones were passed over."""
+    broken: list[str] = []
+    for name in reversed(_checkpoints(folder)):
+        problem = fault(folder / name)
+        if problem is None:
+            return Found(newest=folder / name, broken=tuple(broken))
+        broken.append(f"{name}: {problem}")
+    return Found(newest=None, broken=tuple(broken))
+
+
 def newest(folder: Folder) -> Folder | None:
     """The whole checkpoint with the highest step, or None; one that fails its manifest is passed over."""
-    for name in reversed(_checkpoints(folder)):
-        if is_whole(folder / name):
-            return folder / name
-    return None
+    return look(folder).newest
 
 
 def is_whole(checkpoint: Folder) -> bool:
     """Whether the manifest is there, readable, and every file has the size and digest it names."""
+    return fault(checkpoint) is None
+
+
+def fault(checkpoint: Folder) -> str | None:
+    """What keeps a checkpoint from counting; None where it is whole."""
     if not checkpoint.exists(MANIFEST):
-        return False
+        return f"it has no {MANIFEST}: writing it was cut short"
     try:
         files = json.loads(checkpoint.read_bytes(MANIFEST))["files"]
     except ValueError:  # cut short, as after a full disk
-        return False
-    return all(checkpoint.exists(name) and _same(checkpoint.read_bytes(name), said) for name, said in files.items())
+        return f"its {MANIFEST} is damaged"
+    for name, said in files.items():
+        if not checkpoint.exists(name):
+            return f"{name} is missing"
+        if not _same(checkpoint.read_bytes(name), said):
+            return f"{name} is not what its manifest says"
+    return None
 
 
 def keep_only(folder: Folder, newest_to_keep: int, best_step: int) -> None:
     """Delete all checkpoints but the newest few and the best."""
     names = _checkpoints(folder)
-    kept = {*names[-newest_to_keep:], f"step-{best_step:08d}"}
+    kept = {*names[-newest_to_keep:], _name(best_step)}
     for name in names:
         if name not in kept:
             (folder / name).remove()
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def _checkpoints(folder: Folder) -> list[str]:

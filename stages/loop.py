@@ -1,92 +1,100 @@
 """A worker's loop: stream, step, report, checkpoint. Runs in every Ray Train worker, the same code on each."""
 
-import ctypes
-import math
 import os
-import platform
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from transformers import AutoModelForMaskedLM
 
 from stages import checkpoint
 from stages.checkpoint import TrainState
-from stages.distillation.anatomy import MaskedLM
 from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.schedule import learning_rate_factor
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
-from stages.heldout import Heldout, heldout, score_all
-from stages.storage import Folder
-from stages.stream import share_of, stream
-from stages.train import Job, Precision
+from stages.errors import InputError
+from stages.heldout import heldout
+from stages.machine import dtype_of, keep_freed_memory, load_model
+from stages.mail import Failed, Post, Resumed, Stopped
+from stages.reporting import Log, Session
+from stages.stream import Share, share_of, stream
+from stages.train import Job
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""glibc's names for what mallopt(3) sets."""
-
-
-@dataclass
-class Session:
-    """What a worker holds while it trains."""
-
-    job: Job
-    rank: int
-    workers: int
-    arithmetic: Arithmetic
-    learner: nn.Module
-    """The `Learner`, inside DDP where there are several workers."""
-    model: MaskedLM
-    teacher: MaskedLM | None
-    optimizer: torch.optim.Optimizer
-    rule: MaskRule
-    counts: Counts
-    held: Heldout | None
-    """On rank 0 only."""
-    state: TrainState
+Batches = Iterable[tuple[NDArray[np.int64], Masked]]
 
 
 def loop(config: dict[str, Job]) -> None:
-    """Train from the newest checkpoint to the plan's last step. `config` holds the `Job`; Ray Train wants a dict."""
-    job = config["job"]
-    session = begin(job, ray.train.get_context().get_world_rank(), ray.train.get_context().get_world_size())
-    share = share_of(
-        job.blocks,
-        job.plan,
-        session.rule,
-        seed=job.seed,
-        worker=session.rank,
-        workers=session.workers,
-        first_step=session.state.step,
-    )
-    learn(session, stream(share))
+    """Train from the newest checkpoint to the plan's last step. `config` holds the `Job`; Ray Train wants a dict.
+
+    What another start would meet again is told to the driver once, and the start after it ends at once.
+    """
+    job, context = config["job"], ray.train.get_context()
+    post = Post(job.mailbox)
+    try:
+        if not post.failed:
+            session = begin(job, post, context.get_world_rank(), context.get_world_size())
+            learn(session, stream(share(session)))
+    except InputError as error:
+        post.put(Failed(error=error))
+        if context.get_world_size() > 1:
+            raise  # the others wait for this worker's gradients
+    finally:
+        post.close()
 
 
-def learn(session: Session, batches: Iterable[Masked]) -> None:
+def learn(session: Session, batches: Batches) -> None:
     """One optimiser step for every batch, with reports, evaluations and checkpoints on the way."""
     job, config = session.job, session.job.config
-    log = Log(session)
-    for step, masked in enumerate(batches, start=session.state.step):
-        torch.manual_seed(dropout_seed(job.seed, step, session.rank))
-        factor = learning_rate_factor(step, steps=job.plan.steps, warmup=config.warmup)
-        parts = micro_batches(masked, config.micro_batch, session.arithmetic.device)
-        sums = accumulate(session.learner, session.teacher, parts, session.counts, session.arithmetic)
-        norm = update(session.learner, session.optimizer, config.learning_rate * factor, session.arithmetic)
-        log.add(sums, norm)
-        done, last = step + 1, step + 1 == job.plan.steps
-        evaluates = last or done % config.evaluate_every == 0
-        saves = last or done % config.checkpoint_every == 0
-        reports = evaluates or saves or done % config.log_every == 0
-        if reports and not log.report(done, config.learning_rate * factor, evaluates=evaluates, saves=saves):
-            return
+    log, first, rate = Log(session), session.state.step, 0.0
+    done = first
+    with row_log(session) as note:
+        for rows, masked in batches:
+            if stop_agreed(session, done):
+                stop(session, log, done, rate, learned=done > first)
+                return
+            torch.manual_seed(dropout_seed(job.seed, done, session.rank))
+            rate = config.learning_rate * learning_rate_factor(done, steps=job.plan.steps, warmup=config.warmup)
+            parts = micro_batches(masked, config.micro_batch, session.arithmetic.device)
+            sums = accumulate(session.learner, session.teacher, parts, session.counts, session.arithmetic)
+            norm = update(session.learner, session.optimizer, rate, session.arithmetic)
+            log.add(sums, norm)
+            note(done, rows)
+            done += 1
+            last = done == job.plan.steps
+            evaluates = last or done % config.evaluate_every == 0
+            saves = last or done % config.checkpoint_every == 0
+            reports = evaluates or saves or done % config.log_every == 0
+            if reports and not log.report(done, rate, evaluates=evaluates, saves=saves, last=last):
+                return
 
 
-def begin(job: Job, rank: int, workers: int) -> Session:
+def stop_agreed(session: Session, done: int) -> bool:
+    """Whether to stop now. Several workers stop at the same step, or some would wait for the others' gradients."""
+    if session.workers == 1:
+        return session.post.stop_asked
+    if done % session.ask_every:
+        return False
+    asked = torch.tensor(float(session.post.stop_asked), device=session.arithmetic.device)
+    dist.all_reduce(asked)
+    return asked.item() > 0
+
+
+def stop(session: Session, log: Log, done: int, rate: float, *, learned: bool) -> None:
+    """Leave a checkpoint of what is done, and say so; there is one where nothing was `learned` since the start."""
+    whole = not learned or log.report(done, rate, evaluates=False, saves=True, last=True)
+    if session.rank == 0 and whole:
+        session.post.put(Stopped(step=done))
+
+
+def begin(job: Job, post: Post, rank: int, workers: int) -> Session:
     """Load models and optimiser on this worker's device, and the newest checkpoint where there is one."""
     device = ray.train.torch.get_device() if job.use_gpu else torch.device("cpu")
     torch.set_num_threads(job.config.threads or max(1, len(os.sched_getaffinity(0)) // local_workers()))
@@ -96,14 +104,15 @@ def begin(job: Job, rank: int, workers: int) -> Session:
     arithmetic = Arithmetic(
         device=device, dtype=dtype, scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     )
-    model = load_model(job.lesson.start, torch.float32, device, dropout=job.config.dropout).train()
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    model = load_model(job.lesson.start, wide, device, dropout=job.config.dropout).train()
     teacher = None
     if job.lesson.teacher is not None:
         # Frozen, so its weights can have the dtype that its products have anyway: half the memory, no casts.
         teacher = load_model(job.lesson.teacher, dtype, device).eval().requires_grad_(False)
     optimizer = adamw(model, learning_rate=job.config.learning_rate, weight_decay=job.config.weight_decay)
-    last = checkpoint.newest(job.folder / "checkpoints")
-    state = TrainState(step=0) if last is None else checkpoint.load(last, model, optimizer)
+    found = checkpoint.look(job.folder / "checkpoints")
+    state = TrainState(step=0) if found.newest is None else checkpoint.load(found.newest, model, optimizer)
     if state.loss_scale != 1.0:
         arithmetic.scaler.load_state_dict({**arithmetic.scaler.state_dict(), "scale": state.loss_scale})
     learner: nn.Module = Learner(model, job.lesson.weights)
@@ -115,104 +124,70 @@ def begin(job: Job, rank: int, workers: int) -> Session:
     held = None
     if rank == 0:
         held = heldout(job.blocks, most=job.config.evaluate_blocks, micro_batch=job.config.micro_batch, device=device)
+        notices = tuple(f"passed over a checkpoint: {why}; going on from step {state.step}." for why in found.broken)
+        post.put(Resumed(step=state.step, history=state.history, notices=notices))
     counts = Counts(
         positions=job.plan.global_batch * job.blocks.block_length,
         masked=job.plan.global_batch * rule.masked_per_block,
         workers=workers,
     )
-    return Session(job, rank, workers, arithmetic, learner, model, teacher, optimizer, rule, counts, held, state)
-
-
-class Log:
-    """Sums since the last report; turns them into metrics, evaluates and saves. No step waits for the device."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self._clear()
-
-    def _clear(self) -> None:
-        self.sums = torch.zeros(3, device=self.session.arithmetic.device)
-        self.norm: Tensor | None = None
-        self.steps, self.since = 0, time.perf_counter()
-
-    def add(self, sums: Tensor, norm: Tensor) -> None:
-        """Count one step."""
-        self.sums += sums
-        self.norm, self.steps = norm, self.steps + 1
-
-    def report(self, done: int, learning_rate: float, *, evaluates: bool, saves: bool) -> bool:
-        """Tell Ray Train, hence the driver, how things stand after `done` steps; all workers call it together.
-
-        False where the loss is no number any more: a worker that failed would be started again, to fail again.
-        """
-        session = self.session
-        if session.workers > 1:
-            dist.all_reduce(self.sums)
-        metrics = self._losses()
-        seconds = time.perf_counter() - self.since
-        metrics |= {
-            "learning_rate": learning_rate,
-            "grad_norm": 0.0 if self.norm is None else float(self.norm),
-            "tokens_per_second": self.steps * session.counts.positions / seconds,
-            "epoch": done / session.job.plan.steps_per_epoch,
-        }
-        session.state = replace(session.state, step=done, seconds=session.state.seconds + seconds)
-        if not math.isfinite(metrics["loss"]):
-            why = (
-                f"the loss is {metrics['loss']} around step {done}; the checkpoints before it are whole: "
-                "lower the learning rate or set precision to fp32"
-            )
-            ray.train.report({"step": done, "diverged": why})
-            return False
-        saved = None
-        if session.rank == 0:
-            metrics |= evaluate(session) if evaluates else {}
-            session.state = replace(session.state, history=(*session.state.history, {"step": done, **metrics}))
-            saved = save(session, metrics.get("heldout_mlm_loss")) if saves else None
-        ray.train.report({"step": done, **metrics, "checkpoint": saved and saved.uri})
-        self._clear()
-        return True
-
-    def _losses(self) -> dict[str, float]:
-        """The terms as means over the global batches since the last report, unweighted but for T², and their total."""
-        session, weights = self.session, self.session.job.lesson.weights
-        kl, mlm, distance = (self.sums / max(1, self.steps)).tolist()
-        mlm /= session.counts.masked
-        if session.teacher is None:
-            return {"loss": weights.alpha_mlm * mlm, "loss_mlm": mlm}
-        positions = session.counts.positions if weights.ce_positions == "all" else session.counts.masked
-        ce, cos = kl * weights.temperature**2 / positions, distance / session.counts.positions
-        total = weights.alpha_ce * ce + weights.alpha_mlm * mlm + weights.alpha_cos * cos
-        return {"loss": total, "loss_ce": ce, "loss_mlm": mlm, "loss_cos": cos}
-
-
-def evaluate(session: Session) -> dict[str, float]:
-    """Held-out metrics of the model as it is."""
-    if session.held is None:
-        return {}
-    with session.arithmetic.autocast():
-        scores, closeness = score_all(session.model, session.held, session.teacher)
-    metrics = {"heldout_mlm_loss": float(scores.mlm_loss.mean()), "heldout_top1": float(scores.top1.mean())}
-    if closeness is not None:
-        metrics["heldout_kl"] = float(closeness.kl.mean())
-        metrics["heldout_agreement"] = float(closeness.agreement.mean())
-    return metrics
-
-
-def save(session: Session, heldout_loss: float | None) -> Folder:
-    """Write a checkpoint and delete those that are no longer wanted; the best is one that was saved and evaluated."""
-    folder, config = session.job.folder / "checkpoints", session.job.config
-    if heldout_loss is not None and heldout_loss < session.state.best_loss:
-        session.state = replace(session.state, best_loss=heldout_loss, best_step=session.state.step)
-    scaler = session.arithmetic.scaler
-    state = replace(
-        session.state,
-        loss_scale=scaler.get_scale() if scaler.is_enabled() else 1.0,
-        micro_batch=config.micro_batch,
+    session = Session(
+        job=job,
+        post=post,
+        rank=rank,
+        workers=workers,
+        arithmetic=arithmetic,
+        learner=learner,
+        model=model,
+        teacher=teacher,
+        optimizer=optimizer,
+        rule=rule,
+        counts=counts,
+        held=held,
+        state=state,
+        saved_step=state.step,
     )
-    saved = checkpoint.save(folder, state, session.model, session.optimizer, session.job.lesson.start)
-    checkpoint.keep_only(folder, config.keep_checkpoints, session.state.best_step)
-    return saved
+    if workers > 1:
+        settle(session)
+    return session
+
+
+def settle(session: Session) -> None:
+    """One backward pass whose gradients are thrown away: DDP arranges its buckets by the order in which gradients came
+    in its first one, and three or more workers' sums depend, in their last bit, on the arrangement. So a start in the
+    middle of a run adds up as one that never stopped."""
+    length, masked = session.job.blocks.block_length, session.rule.masked_per_block
+    ids = np.full((1, length), session.rule.mask_id, dtype=np.int32)
+    positions = np.arange(1, masked + 1, dtype=np.int32)[None]
+    batch = micro_batches(Masked(ids, positions, ids[:, :masked]), 1, session.arithmetic.device)
+    accumulate(session.learner, session.teacher, batch, session.counts, session.arithmetic)
+    session.optimizer.zero_grad(set_to_none=True)
+
+
+def share(session: Session) -> Share:
+    """What this worker is streamed."""
+    job = session.job
+    return share_of(
+        job.blocks,
+        job.plan,
+        session.rule,
+        seed=job.seed,
+        worker=session.rank,
+        workers=session.workers,
+        first_step=session.state.step,
+    )
+
+
+@contextmanager
+def row_log(session: Session) -> Iterator[Callable[[int, NDArray[np.int64]], None]]:
+    """Writes (step, its row numbers) of this worker and start, a line a step; nothing unless the config asks."""
+    if not session.job.config.row_log:
+        yield lambda step, rows: None
+        return
+    folder = Path(session.job.folder.path) / "rows"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{time.time_ns()}-rank-{session.rank}.csv").open("w", buffering=1) as file:
+        yield lambda step, rows: print(step, *rows, sep=",", file=file)
 
 
 def micro_batches(masked: Masked, size: int, device: torch.device) -> list[Batch]:
@@ -235,49 +210,6 @@ def rule_of(job: Job) -> MaskRule:
         rate=job.config.mask_rate,
         smoothing=job.config.mask_smoothing,
     )
-
-
-def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> MaskedLM:
-    """A masked language model from a transformers folder; `dropout` overrides every dropout in it."""
-    with folder.as_local() as local:
-        model = AutoModelForMaskedLM.from_pretrained(local, dtype=dtype, attn_implementation=attention_for(device))
-    if dropout is not None:
-        for module in model.modules():  # attention's too: both classes read its probability from an nn.Dropout
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
-    return model.to(device)
-
-
-def attention_for(device: torch.device) -> str:
-    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
-    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
-    return "sdpa" if device.type == "cuda" else "eager"
-
-
-def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products: what is asked for, or under "auto" what the hardware multiplies fast."""
-    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    if precision != "auto":
-        return named[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX); emulated ones are slower than fp32."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next one. By default megabytes go back to the kernel and come again,
-    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena, because the backward pass runs in
-    a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 * 1024**2), (M_TRIM_THRESHOLD, 2**31 - 1)):
-            mallopt(option, value)
 
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:

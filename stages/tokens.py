@@ -223,7 +223,10 @@ def pack_shard(
     packer, pending = _Packer(config.block_length, vocabulary), schema.empty_table()
     filesystem, path = filesystem_of((target / name).uri)
     filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-    with filesystem.open_output_stream(path) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+    with (
+        filesystem.open_output_stream(path) as sink,
+        pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
         for texts in documents(source, name):
             encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
             blocks_RL = packer.add([e.ids for e in encoded])

@@ -5,33 +5,32 @@ For teacher and student alike: a `Lesson` says what is learned (from which weigh
 """
 
 import os
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
 import ray.train
-from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
 from stages.distillation.losses import LossWeights
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
-from stages.errors import ConfigError, InputError, unwrap
+from stages.errors import ConfigError, InputError, Preempted, unwrap
+from stages.mail import listen
+from stages.shards import settle_shards
 from stages.storage import Folder
 from stages.tokens import MAX_MASK_RATE, Blocks
 from stages.where import Where, elsewhere
 
 CONTROLLER = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # how often it takes one report a worker; at Ray's 2 s workers wait
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a worker that died is seen, and one that is done
     "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
 }
 """Settings that Ray Train's controller takes from the environment; what is there already stays."""
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,8 @@ class TrainConfig:
     mask_smoothing: float = 0.7
     """Tokens are chosen with probability ∝ count^-smoothing; 0 is uniform."""
     precision: Precision = "auto"
-    """auto: bf16 where the hardware has it, fp16 with scaling on other GPUs, fp32 on other CPUs."""
+    """auto: bf16 where the hardware has it, fp16 with scaling on other GPUs, fp32 on other CPUs. fp64 is for
+    comparing."""
     workers: int = elsewhere(1)
     """Training processes, one GPU each where `gpu` is set."""
     gpu: bool | None = elsewhere(None)
@@ -79,11 +79,25 @@ class TrainConfig:
     log_every: int = elsewhere(10)
     """Optimiser steps between reports."""
     max_failures: int = elsewhere(3)
-    """Worker failures after which the run gives up; each continues from the newest checkpoint."""
+    """Worker failures after which the run gives up; each continues from the newest checkpoint. -1: never."""
+    max_skipped: int = elsewhere(10)
+    """Optimiser steps in a row with a gradient that is no finite number, after which the run gives up; nothing is
+    learned from such a step."""
+    on_damaged: Literal["refuse", "skip"] = elsewhere("refuse")
+    """What to do about a block shard that cannot be read: refuse to train, or leave it out and count it."""
+    row_log: bool = elsewhere(False)
+    """Whether each worker writes the row numbers of every step into `rows/` of the stage's folder, for an audit."""
 
     def __post_init__(self) -> None:
         positive = "steps epochs global_batch micro_batch learning_rate workers threads cpus_per_worker log_every"
-        for name in [*positive.split(), "checkpoint_every", "evaluate_every", "evaluate_blocks", "keep_checkpoints"]:
+        for name in [
+            *positive.split(),
+            "max_skipped",
+            "checkpoint_every",
+            "evaluate_every",
+            "evaluate_blocks",
+            "keep_checkpoints",
+        ]:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"distil.{name}", value, "must be above 0")
@@ -123,6 +137,8 @@ class Job:
     folder: Folder
     seed: int
     use_gpu: bool
+    mailbox: Any = None
+    """The actor that takes what the workers report (see `stages/mail.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +161,12 @@ class Trained:
 def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, steps: int | None = None) -> Trained:
     """Train `lesson` on `blocks` to the end; continues from the newest whole checkpoint in `where.folder`.
 
-    `steps` overrides what `config` says of the length.
+    `steps` overrides what `config` says of the length. What was reported before the checkpoint is told to `where` once
+    more, since whoever listens may have missed its end.
 
-    Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, or more workers than can share,
-    or a mask rate that masks nothing; FloatingPointError once the loss is no number any more.
+    Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, more workers than can share, a mask
+    rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
+    `Preempted` once `where.should_stop()` and a checkpoint is written.
     """
     from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
 
@@ -157,39 +175,69 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)
     use_gpu = gpu_wanted(config)
     steps = steps or config.total_steps(blocks.rows)
-    shard_rows = tuple(shard.rows for shard in blocks.shards)
-    plan = Plan(shard_rows=shard_rows, global_batch=config.global_batch, steps=steps, seed=where.seed)
-    plan.streams_of(0, config.workers)
-    job = Job(
-        lesson=lesson, config=config, plan=plan, blocks=blocks, folder=where.folder, seed=where.seed, use_gpu=use_gpu
-    )
+    plan_of(config, blocks, steps, where.seed)
+    settled = settle_shards(blocks, where.folder, skip=config.on_damaged == "skip")
+    if settled.damaged:
+        where.on_notice(f"{len(settled.damaged)} damaged block shards are left out: {', '.join(settled.damaged)}")
+    plan = plan_of(config, settled.blocks, steps, where.seed)
     os.environ.update(CONTROLLER | os.environ)
-    with mail(where, steps) as callback:
+    with listen(where, steps) as heard:
+        job = Job(
+            lesson=lesson,
+            config=config,
+            plan=plan,
+            blocks=settled.blocks,
+            folder=where.folder,
+            seed=where.seed,
+            use_gpu=use_gpu,
+            mailbox=heard.mailbox,
+        )
         trainer = TorchTrainer(
             loop,
             train_loop_config={"job": job},
-            scaling_config=ScalingConfig(
-                num_workers=config.workers,
-                use_gpu=use_gpu,
-                resources_per_worker={
-                    "CPU": config.cpus_per_worker or worker_cpus(config.workers),
-                    **({"GPU": config.gpu_share} if use_gpu else {}),
-                },
-            ),
+            scaling_config=scaling(config, use_gpu),
             run_config=RunConfig(
                 # A new name every time: what is continued is our checkpoint, found by its manifest, never Ray's.
                 name=f"train-{time.time_ns():x}",
                 storage_path=(where.folder / "ray").uri,
                 failure_config=FailureConfig(max_failures=config.max_failures),
-                callbacks=[callback],
             ),
         )
+        problem: BaseException | None = None
         try:
             trainer.fit()
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-            raise unwrap(error) from error
+            problem = error
     (where.folder / "ray").remove()
+    if heard.failures:
+        raise heard.failures[0]
+    if problem is not None:
+        raise unwrap(problem) from problem
+    if heard.stopped is not None:
+        raise Preempted(heard.stopped)
     return finished(where.folder, steps, steps * config.global_batch * blocks.block_length)
+
+
+def plan_of(config: TrainConfig, blocks: Blocks, steps: int, seed: int) -> Plan:
+    """The order of `blocks`; raises `InputError` where they are too few, or the workers too many."""
+    plan = Plan(
+        shard_rows=tuple(shard.rows for shard in blocks.shards),
+        global_batch=config.global_batch,
+        steps=steps,
+        seed=seed,
+    )
+    plan.streams_of(0, config.workers)
+    return plan
+
+
+def scaling(config: TrainConfig, use_gpu: bool) -> ScalingConfig:
+    """How many workers, and what each books from Ray."""
+    cpus = config.cpus_per_worker or worker_cpus(config.workers)
+    return ScalingConfig(
+        num_workers=config.workers,
+        use_gpu=use_gpu,
+        resources_per_worker={"CPU": cpus, **({"GPU": config.gpu_share} if use_gpu else {})},
+    )
 
 
 def finished(folder: Folder, steps: int, tokens: int) -> Trained:
@@ -218,68 +266,3 @@ def worker_cpus(workers: int) -> float:
     Ray waits for ever without a word."""
     share = ray.cluster_resources().get("CPU", 1.0) / 2 / workers
     return 1.0 if share >= 1 else max(0.01, round(share, 2))
-
-
-@ray.remote(num_cpus=0)
-class _Mailbox:
-    """Where the controller, another process, leaves what the workers report until the driver fetches it."""
-
-    def __init__(self) -> None:
-        self.reports: list[dict[str, Any]] = []
-
-    def put(self, report: dict[str, Any]) -> None:
-        self.reports.append(report)
-
-    def take(self) -> list[dict[str, Any]]:
-        taken, self.reports = self.reports, []
-        return taken
-
-
-class _Post(UserCallback):
-    """Puts rank 0's reports into the mailbox; runs in Ray Train's controller."""
-
-    def __init__(self, mailbox: Any) -> None:
-        self.mailbox = mailbox
-
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
-        ray.get(self.mailbox.put.remote(metrics[0]))
-
-
-@contextmanager
-def mail(where: Where, steps: int) -> Iterator[_Post]:
-    """While the block runs, what workers report is delivered to `where`'s callables, in this process and in order."""
-    mailbox = _Mailbox.remote()  # type: ignore[attr-defined]
-    over = threading.Event()
-
-    failures: list[Exception] = []
-
-    def deliver() -> None:
-        try:
-            fetch_and_tell()
-        except Exception as error:
-            failures.append(error)  # raised where somebody can see it, once training is over
-
-    def fetch_and_tell() -> None:
-        last = False
-        while not last:
-            last = over.wait(0.5)
-            for report in ray.get(mailbox.take.remote()):
-                step = int(report.pop("step"))
-                if "diverged" in report:
-                    raise FloatingPointError(report["diverged"])
-                saved = report.pop("checkpoint", None)
-                where.on_metrics(step, report)
-                where.on_progress(step, steps, "steps")
-                if saved is not None:
-                    where.on_checkpoint(step, Folder(saved))
-
-    postman = threading.Thread(target=deliver, name="reports", daemon=True)
-    postman.start()
-    try:
-        yield _Post(mailbox)
-    finally:
-        over.set()
-        postman.join(timeout=30)
-        ray.kill(mailbox)
-    if failures:
-        raise failures[0]

@@ -8,7 +8,12 @@ from stages.storage import Folder
 
 
 def _ignore(*_: object) -> None:
-    """Nobody listens: the default of every callable below."""
+    """Nobody listens: the default of the callables below."""
+
+
+def _never() -> bool:
+    """Nobody wants it stopped: the default of `should_stop`."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,10 @@ class Where:
     """(optimiser step, folder of a finished checkpoint); called in the driver's process."""
     on_progress: Callable[[float, float, str], None] = _ignore
     """(done, total, unit); total may be 0 while unknown."""
+    on_notice: Callable[[str], None] = _ignore
+    """A sentence for a person: something went wrong, and this is what was done about it."""
+    should_stop: Callable[[], bool] = _never
+    """Asked twice a second while a training runs; once true, the training saves a checkpoint and raises `Preempted`."""
 
 
 def elsewhere(default: Any) -> Any:

@@ -9,7 +9,8 @@ from tiny import tiny_batch, tiny_bert
 
 from stages.distillation.masking import Masked
 from stages.distillation.student import take_blocks
-from stages.loop import dropout_seed, dtype_of, load_model, micro_batches
+from stages.loop import dropout_seed, micro_batches
+from stages.machine import dtype_of, load_model
 from stages.storage import Folder
 
 CPU = torch.device("cpu")

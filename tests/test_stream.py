@@ -55,7 +55,7 @@ def expected_steps(share: Share, blocks: Blocks) -> dict[int, list[np.ndarray]]:
 def test_share_windows_from_any_step_are_the_plans_rows_masked(blocks: Blocks, first_step: int) -> None:
     mine = share(blocks, worker=1, workers=2, first_step=first_step)
     steps, expected = list(range(first_step, 29)), expected_steps(mine, blocks)
-    found = [mine.window(window) for window in mine.plan.windows(first_step)]
+    found = [mine.read(piece)[1] for piece in mine.pieces()]
     for i, name in enumerate(("input_ids_RL", "positions_RM", "labels_RM")):
         joined = np.concatenate([getattr(masked, name) for masked in found])
         np.testing.assert_array_equal(joined, np.concatenate([expected[step][i] for step in steps]))
@@ -65,7 +65,10 @@ def test_stream_under_ray_from_a_middle_step_is_the_plan_step_by_step(ray_sessio
     mine = share(blocks, worker=0, workers=2, first_step=8)
     expected, found = expected_steps(mine, blocks), list(stream(mine))
     assert len(found) == 29 - 8
-    for step, masked in enumerate(found, start=8):
+    for step, (rows, masked) in enumerate(found, start=8):
+        window = next(w for w in mine.plan.windows(step) if w.first_step <= step)
+        planned = mine.plan.window_batches(window, mine.streams)[step - window.first_step]
+        np.testing.assert_array_equal(rows, planned)
         np.testing.assert_array_equal(masked.input_ids_RL, expected[step][0])
         np.testing.assert_array_equal(masked.positions_RM, expected[step][1])
         np.testing.assert_array_equal(masked.labels_RM, expected[step][2])

@@ -79,7 +79,7 @@ def test_tune_tries_the_paper_s_setting_first_and_goes_on_after_a_trial_that_div
     assert trials[0].state == "completed"
     failed = [trial for trial in trials if trial.setting["learning_rate"] == "1e30"]
     assert [trial.state for trial in failed] == ["failed"]
-    assert "the loss is nan" in failed[0].why
+    assert failed[0].why.startswith("FloatingPointError: ")
     assert [trial.number for trial in trials] == [0, 1, 2, 3]
     assert (searched.search.trials, searched.search.failed) == (4, 1)
     for trial in trials:

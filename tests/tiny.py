@@ -79,7 +79,7 @@ def write_shard(file: Path, ids: np.ndarray, row_group: int = 5) -> None:
     """Blocks as a Parquet file with many small row groups."""
     file.parent.mkdir(parents=True, exist_ok=True)
     column = pa.FixedSizeListArray.from_arrays(pa.array(ids.ravel().astype(np.int32)), ids.shape[1])
-    pq.write_table(pa.table({"ids": column}), file, row_group_size=row_group)
+    pq.write_table(pa.table({"ids": column}), file, row_group_size=row_group, write_page_checksum=True)
 
 
 def tiny_blocks(folder: Path, rows: tuple[int, ...] = (23, 40, 9), heldout: tuple[int, ...] = (7, 5)) -> Blocks:

@@ -112,8 +112,8 @@ class Arithmetic:
     scaler: torch.amp.GradScaler
 
     def autocast(self) -> AbstractContextManager[object]:
-        """bf16 or fp16 for matrix products, fp32 where the sums are; nothing at all in fp32."""
-        if self.dtype == torch.float32:
+        """bf16 or fp16 for matrix products, fp32 where the sums are; nothing at all in fp32 and fp64."""
+        if self.dtype in (torch.float32, torch.float64):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
@@ -139,12 +139,18 @@ def accumulate(
 def update(
     learner: nn.Module, optimizer: torch.optim.Optimizer, learning_rate: float, arithmetic: Arithmetic
 ) -> Tensor:
-    """Clip, step, and clear the gradients; returns the gradient norm before clipping, a scalar on the device."""
+    """Clip, step, and clear the gradients; returns the gradient norm before clipping, a scalar on the device.
+
+    Where the norm is no finite number, nothing is learned: weights and moments stay as they are. Fused AdamW looks at
+    `found_inf` on the device, so nobody waits for the norm. After DDP's sync every worker has the same norm, and skips
+    the same steps.
+    """
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     arithmetic.scaler.unscale_(optimizer)
     norm = nn.utils.clip_grad_norm_(learner.parameters(), CLIP)
-    arithmetic.scaler.step(optimizer)
+    optimizer.found_inf = torch.isfinite(norm).logical_not().float()  # type: ignore[attr-defined]
+    optimizer.step()  # not the scaler's: it would look at the gradients alone, whose squares may overflow in the norm
     arithmetic.scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return norm

@@ -1,0 +1,58 @@
+"""What a worker settles about its machine before it trains: precision, threads, attention, the C library's memory."""
+
+import ctypes
+import platform
+
+import torch
+from torch import nn
+from transformers import AutoModelForMaskedLM
+
+from stages.distillation.anatomy import MaskedLM
+from stages.storage import Folder
+from stages.train import Precision
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""glibc's names for what mallopt(3) sets."""
+
+
+def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> MaskedLM:
+    """A masked language model from a transformers folder; `dropout` overrides every dropout in it."""
+    with folder.as_local() as local:
+        model = AutoModelForMaskedLM.from_pretrained(local, dtype=dtype, attn_implementation=attention_for(device))
+    if dropout is not None:
+        for module in model.modules():  # attention's too: both classes read its probability from an nn.Dropout
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+    return model.to(device)
+
+
+def attention_for(device: torch.device) -> str:
+    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
+    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
+    return "sdpa" if device.type == "cuda" else "eager"
+
+
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products: what is asked for, or under "auto" what the hardware multiplies fast."""
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
+    if precision != "auto":
+        return named[precision]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX); emulated ones are slower than fp32."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what a step frees for the next one. By default megabytes go back to the kernel and come again,
+    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena, because the backward pass runs in
+    a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 * 1024**2), (M_TRIM_THRESHOLD, 2**31 - 1)):
+            mallopt(option, value)

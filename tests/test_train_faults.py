@@ -1,0 +1,195 @@
+"""What a training survives, bit for bit, and what it refuses in a sentence: killed workers, a stop, disks, damage."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from test_shards import damage
+from tiny import tiny_blocks
+from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, tiny_lesson
+
+from stages import checkpoint
+from stages.distillation.plan import Plan
+from stages.errors import InputError, Preempted
+from stages.storage import Folder
+from stages.tokens import Blocks
+from stages.train import Lesson, TrainConfig, train
+
+pytestmark = pytest.mark.timeout(400)
+LONG = replace(CONFIG, steps=300, checkpoint_every=30, evaluate_every=100, log_every=5, workers=2, row_log=True)
+"""Some seconds of training: long enough to be hit in the middle."""
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
+    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
+    return tiny_lesson(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two workers, from the first step to the last."""
+    run = Run(tmp_path_factory.mktemp("undisturbed"))
+    run.trained = train(LONG, lesson, blocks, run.where())
+    return run
+
+
+def rows_by_step(folder: Path) -> dict[int, list[int]]:
+    """step -> rows learned from, sorted; of a step that was done again, the last time counts."""
+    found: dict[tuple[int, str], list[int]] = {}
+    for file in sorted((folder / "rows").iterdir()):  # by the time of their start
+        for line in file.read_text().splitlines():
+            step, *rows = map(int, line.split(","))
+            found[step, file.stem.split("-")[-1]] = rows
+    steps: dict[int, list[int]] = {}
+    for (step, _), rows in found.items():
+        steps[step] = sorted([*steps.get(step, []), *rows])
+    return steps
+
+
+def assert_rows_are_the_plan_s(folder: Path, config: TrainConfig, blocks: Blocks) -> None:
+    """No row twice, none left out, in each global batch."""
+    plan = Plan(
+        shard_rows=tuple(shard.rows for shard in blocks.shards),
+        global_batch=config.global_batch,
+        steps=config.steps or 0,
+        seed=SEED,
+    )
+    expected = {}
+    for window in plan.windows(0):
+        for step, rows in enumerate(plan.window_batches(window, range(plan.streams)), start=window.first_step):
+            if step < plan.steps:
+                expected[step] = sorted(rows.tolist())
+    assert rows_by_step(folder) == expected
+
+
+def kill_a_worker_at(folder: Path, step: int, killed: list[int]) -> None:
+    """SIGKILL one of the training's processes once rank 0 has done `step` steps."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        logs = list((folder / "rows").glob("*-rank-0.csv")) if (folder / "rows").exists() else []
+        if logs and logs[0].read_text().count("\n") >= step:
+            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"])]
+            killed.append(workers[-1].pid)
+            os.kill(killed[0], signal.SIGKILL)
+            return
+        time.sleep(0.02)
+
+
+def test_train_a_worker_killed_ends_bit_for_bit_as_if_it_had_not_been(
+    undisturbed: Run, blocks: Blocks, lesson: Lesson, tmp_path: Path
+) -> None:
+    run, killed = Run(tmp_path), []
+    killer = threading.Thread(target=kill_a_worker_at, args=(tmp_path, 100, killed))
+    killer.start()
+    train(replace(LONG, max_failures=2), lesson, blocks, run.where())
+    killer.join()
+    assert killed
+    assert len(list((tmp_path / "rows").iterdir())) == 4  # two starts of two workers
+    assert_bit_identical(run, undisturbed, 300)
+    assert_rows_are_the_plan_s(tmp_path, LONG, blocks)
+    assert [step for step, _ in run.metrics] == list(range(5, 301, 5))  # none doubled, none left out
+    same = [name for name in run.metrics[0][1] if name != "tokens_per_second"]
+    for (_, mine), (_, theirs) in zip(run.metrics, undisturbed.metrics, strict=True):
+        assert [mine[name] for name in same] == [theirs[name] for name in same]
+
+
+def test_train_asked_to_stop_leaves_a_checkpoint_and_goes_on_bit_for_bit(
+    undisturbed: Run, blocks: Blocks, lesson: Lesson, tmp_path: Path
+) -> None:
+    run = Run(tmp_path)
+    run.should_stop = lambda: any(step >= 40 for step, _ in run.metrics)
+    with pytest.raises(Preempted) as stopped:
+        train(LONG, lesson, blocks, run.where())
+    step = stopped.value.step
+    assert 40 <= step < 300
+    last = checkpoint.newest(Folder(str(tmp_path / "checkpoints")))
+    assert last is not None
+    assert checkpoint.read_state(last).step == step
+    again = Run(tmp_path)
+    train(LONG, lesson, blocks, again.where())
+    assert_bit_identical(again, undisturbed, 300)
+    assert_rows_are_the_plan_s(tmp_path, LONG, blocks)
+
+
+def test_train_asked_to_stop_before_its_first_step_stops_there(
+    ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, should_stop=lambda: True)
+    with pytest.raises(Preempted) as stopped:
+        train(replace(CONFIG, steps=100_000), lesson, blocks, run.where())
+    assert stopped.value.step < 2_000
+
+
+def test_train_gradients_that_stay_no_numbers_end_it_with_a_reason_and_the_weights_as_they_were(
+    ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path: Path
+) -> None:
+    """After the first step the weights are so large that nothing after it is a number."""
+    run = Run(tmp_path)
+    config = replace(CONFIG, learning_rate=1e30, steps=99, log_every=4, evaluate_every=99, max_skipped=6, workers=2)
+    with pytest.raises(FloatingPointError, match=r"7 optimiser steps in a row, around step 8,.*lower the learning"):
+        train(config, lesson, blocks, run.where())
+    assert [step for step, _ in run.metrics] == [4]
+    assert run.metrics[0][1]["skipped_steps"] == 3
+    before = checkpoint.newest(Folder(str(tmp_path / "checkpoints")))
+    assert before is not None
+    assert checkpoint.read_state(before).skipped_steps == 3
+    assert all(tensor.isfinite().all() for tensor in run.tensors(4).values())
+
+
+def test_train_a_checkpoint_that_cannot_be_written_is_counted_and_the_last_one_asks_for_room(
+    ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path: Path
+) -> None:
+    """Files lie where the folders of steps 4 and 12 would be made."""
+    run = Run(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for step in (4, 12):
+        (tmp_path / "checkpoints" / f"step-{step:08d}").write_text("in the way")
+    with pytest.raises(InputError, match=r"of step 12 could not be written.*the one of step 8 is whole\. Make room"):
+        train(CONFIG, lesson, blocks, run.where())
+    assert [text.split(":")[:2] for text in run.notices[:2]] == [
+        ["passed over a checkpoint", " step-00000012"],
+        ["passed over a checkpoint", " step-00000004"],
+    ]
+    assert run.notices[2].startswith("the checkpoint of step 4 could not be written to ")
+    assert run.notices[2].endswith("there is none before it, training goes on.")
+    assert [step for step, _ in run.checkpoints] == [8]
+    (tmp_path / "checkpoints" / "step-00000012").unlink()
+    again = Run(tmp_path)
+    trained = train(CONFIG, lesson, blocks, again.where())
+    assert trained.steps == STEPS
+    assert trained.history[-1]["failed_checkpoints"] == 1
+
+
+def test_train_damaged_shard_is_refused_by_name_or_left_out_and_said(
+    ray_session: None, lesson: Lesson, tmp_path: Path
+) -> None:
+    blocks, run = tiny_blocks(tmp_path / "blocks"), Run(tmp_path / "run")
+    damage(tmp_path / "blocks" / "train" / "part-00001.parquet")
+    with pytest.raises(InputError, match=r"part-00001\.parquet cannot be read .*on_damaged to skip"):
+        train(CONFIG, lesson, blocks, run.where())
+    assert run.metrics == []
+    train(replace(CONFIG, on_damaged="skip", row_log=True), lesson, blocks, run.where())
+    assert run.notices == ["1 damaged block shards are left out: train/part-00001.parquet"]
+    kept = replace(blocks, shards=(blocks.shards[0], blocks.shards[2]))
+    assert_rows_are_the_plan_s(tmp_path / "run", CONFIG, kept)
+
+
+def test_train_shard_damaged_after_it_was_checked_ends_training_by_name(
+    ray_session: None, lesson: Lesson, tmp_path: Path
+) -> None:
+    blocks, run = tiny_blocks(tmp_path / "blocks"), Run(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "shards.json").write_text('{"damaged": []}')
+    damage(tmp_path / "blocks" / "train" / "part-00001.parquet")
+    with pytest.raises(InputError, match=r"part-00001\.parquet cannot be read"):
+        train(replace(CONFIG, workers=2, max_failures=2), lesson, blocks, run.where())

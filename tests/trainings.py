@@ -1,0 +1,66 @@
+"""Trainings of a tiny student for tests: what is trained, how, and what was heard of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from published import tiny_tokenizer
+from safetensors.torch import load_file
+from tiny import WORDS, tiny_bert
+
+from stages.distillation.losses import LossWeights
+from stages.distillation.student import take_blocks
+from stages.storage import Folder
+from stages.train import Lesson, TrainConfig, Trained
+from stages.where import Where
+
+SEED, STEPS = 3, 12
+CONFIG = TrainConfig(
+    steps=STEPS, global_batch=12, micro_batch=4, learning_rate=5e-3, warmup=0.2, precision="fp32", threads=1,
+    checkpoint_every=4, keep_checkpoints=9, evaluate_every=6, evaluate_blocks=10, log_every=2, max_failures=0,
+)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """A training's folder, and all that was reported of it."""
+
+    folder: Path
+    trained: Trained | None = None
+    metrics: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    progress: list[tuple[float, float, str]] = field(default_factory=list)
+    checkpoints: list[tuple[int, Folder]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    should_stop: Callable[[], bool] = lambda: False
+
+    def where(self) -> Where:
+        return Where(
+            folder=Folder(str(self.folder)),
+            seed=SEED,
+            on_metrics=lambda step, found: self.metrics.append((step, dict(found))),
+            on_progress=lambda *progress: self.progress.append(progress),
+            on_checkpoint=lambda step, folder: self.checkpoints.append((step, folder)),
+            on_notice=self.notices.append,
+            should_stop=self.should_stop,
+        )
+
+    def tensors(self, step: int, file: str = "model") -> dict[str, torch.Tensor]:
+        return load_file(self.folder / "checkpoints" / f"step-{step:08d}" / f"{file}.safetensors")
+
+
+def tiny_lesson(folder: Path) -> Lesson:
+    """A student of two blocks, from a teacher of three."""
+    teacher = tiny_bert(layers=3)
+    for name, model in (("teacher", teacher), ("start", take_blocks(teacher, (0, 2), dropout=0.1))):
+        model.save_pretrained(folder / name)
+        tiny_tokenizer(WORDS).save_pretrained(folder / name)
+    return Lesson(start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=LossWeights())
+
+
+def assert_bit_identical(found: Run, expected: Run, step: int) -> None:
+    """Weights and moments at `step`."""
+    for file in ("model", "optimizer"):
+        mine, theirs = found.tensors(step, file), expected.tensors(step, file)
+        assert mine.keys() == theirs.keys()
+        assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
