@@ -1,9 +1,7 @@
 """A worker's loop: stream, step, report, checkpoint. Runs in every Ray Train worker, the same code on each."""
 
-import ctypes
 import math
 import os
-import platform
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,16 +17,14 @@ from transformers import AutoModelForMaskedLM
 from stages import checkpoint
 from stages.checkpoint import TrainState
 from stages.distillation.anatomy import MaskedLM
+from stages.distillation.machine import attention_for, dtype_of, keep_freed_memory
 from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.schedule import learning_rate_factor
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
 from stages.heldout import Heldout, heldout, score_all
 from stages.storage import Folder
 from stages.stream import share_of, stream
-from stages.train import Job, Precision
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""glibc's names for what mallopt(3) sets."""
+from stages.train import Job
 
 
 @dataclass
@@ -246,38 +242,6 @@ def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout
             if isinstance(module, nn.Dropout):
                 module.p = dropout
     return model.to(device)
-
-
-def attention_for(device: torch.device) -> str:
-    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
-    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
-    return "sdpa" if device.type == "cuda" else "eager"
-
-
-def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products: what is asked for, or under "auto" what the hardware multiplies fast."""
-    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    if precision != "auto":
-        return named[precision]
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    return torch.bfloat16 if cpu_multiplies_bf16() else torch.float32
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX); emulated ones are slower than fp32."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next one. By default megabytes go back to the kernel and come again,
-    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena, because the backward pass runs in
-    a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 * 1024**2), (M_TRIM_THRESHOLD, 2**31 - 1)):
-            mallopt(option, value)
 
 
 def dropout_seed(seed: int, step: int, rank: int) -> int:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import ray.train
@@ -19,6 +19,7 @@ from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
 from stages.distillation.losses import LossWeights
+from stages.distillation.machine import Precision
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, unwrap
@@ -31,7 +32,6 @@ CONTROLLER = {
     "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
 }
 """Settings that Ray Train's controller takes from the environment; what is there already stays."""
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from tiny import tiny_batch, tiny_bert
 
+from stages.distillation.machine import dtype_of
 from stages.distillation.masking import Masked
 from stages.distillation.student import take_blocks
-from stages.loop import dropout_seed, dtype_of, load_model, micro_batches
+from stages.loop import dropout_seed, load_model, micro_batches
 from stages.storage import Folder
 
 CPU = torch.device("cpu")
