@@ -2,219 +2,266 @@
 
     python benchmarks/step.py [--shape demo] [--rounds 5] [--profile] [--json]
 
-All variants run in one process and take turns, so that a machine whose speed drifts slows all of them alike; figures
-are medians. Needs torch and transformers and no Ray. With `--json` the last line is one object.
+A step is forward pass, backward pass, clipping and AdamW over one batch, dropout off; `matmul_limit` is the matrix
+products of `ours` alone, nothing else. Speed: all variants run in one process and take turns, so that a machine whose
+speed drifts slows all of them alike; figures are medians. Memory, `peak_mb`: what a step needs beyond weights and the
+optimiser's state, gradients included; on a CPU the most that the kernel saw resident in a process of the variant's
+own (a step of one row has loaded all code before), on a GPU what torch allocated. `vs_…` are ratios of speed, `ours`
+above. Needs torch and transformers and no Ray. With `--json` the last line is one object.
 """
 
 import argparse
+import ctypes
+import gc
 import json
-import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
+from shapes import SHAPES, Shape, batch_of, no_gradients, ours, rows_of, student_of, teacher_of
 from torch import Tensor, nn
-from transformers import BertConfig, BertForMaskedLM
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from stages.distillation.machine import dtype_of, keep_freed_memory
 
-from stages.distillation.losses import LossWeights
-from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate
-from stages.distillation.student import choose_layers, take_blocks
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A teacher, and a micro-batch of R rows of L tokens."""
-
-    layers: int
-    width: int
-    heads: int
-    vocabulary: int
-    rows: int
-    length: int
-    ce_positions: str
-
-    @property
-    def masked(self) -> int:
-        """Masked positions a row."""
-        return int(0.15 * (self.length - 2) + 0.5)
+MATRIX_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12, "T4": 65e12}
+"""Dense bf16 (T4: fp16) FLOP/s that vendors state, by a part of the card's name."""
+Variant = Callable[[int], None]
+"""One step over the first so many rows of a batch."""
 
 
-SHAPES = {
-    "bert-base": Shape(12, 768, 12, 30_522, 16, 128, "all"),
-    "demo": Shape(4, 256, 8, 8_192, 32, 128, "masked"),
+def reference(shape: Shape, device: torch.device, *, bf16: bool) -> Variant:
+    """The original's maths as written: every logit of both models, masked_select, KLDivLoss, CrossEntropyLoss."""
+    teacher = teacher_of(shape, device)
+    student, whole = student_of(teacher, shape), batch_of(shape, device)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0)
+    kl, ce, cosine = nn.KLDivLoss(reduction="batchmean"), nn.CrossEntropyLoss(), nn.CosineEmbeddingLoss()
+
+    def loss_of(rows: int) -> Tensor:
+        batch = rows_of(whole, rows)
+        labels = torch.full_like(batch.input_ids_RL, -100).scatter_(1, batch.positions_RM, batch.labels_RM)
+        chosen = labels != -100 if shape.ce_positions == "masked" else torch.ones_like(labels, dtype=torch.bool)
+
+        def select(logits: Tensor) -> Tensor:
+            return torch.masked_select(logits, chosen.unsqueeze(-1).expand_as(logits)).view(-1, logits.size(-1))
+
+        with torch.no_grad():
+            t = teacher(input_ids=batch.input_ids_RL, output_hidden_states=True)
+        s = student(input_ids=batch.input_ids_RL, output_hidden_states=True)
+        soft = kl((select(s.logits) / 2).log_softmax(-1), (select(t.logits) / 2).softmax(-1)) * 4
+        hidden_s, hidden_t = (o.hidden_states[-1].flatten(0, 1) for o in (s, t))
+        loss = 5 * soft + 2 * ce(s.logits.flatten(0, 1), labels.flatten())
+        return loss + cosine(hidden_s, hidden_t, hidden_s.new_ones(len(hidden_s)))
+
+    def step(rows: int) -> None:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            loss = loss_of(rows)
+        loss.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+        optimizer.step()
+        no_gradients(student)
+
+    return step
+
+
+def product_sizes(shape: Shape, rows: int) -> list[tuple[str, int, int, int]]:
+    """(kind, rows, inner, outer) of every product of `ours` with a weight: y = x·Wᵀ, dx = dy·W, dW = dyᵀ·x."""
+    n, d, v = rows * shape.length, shape.width, shape.vocabulary
+    student = shape.layers // 2
+    head = n if shape.ce_positions == "all" else rows * shape.masked
+    block = [(n, d, d)] * 4 + [(n, d, 4 * d), (n, 4 * d, d)]
+    forward = block * (shape.layers + student) + [(head, d, d), (head, d, v)] * 2
+    backward = block * student + [(head, d, d), (head, d, v)]
+    return [("y", *s) for s in forward] + [(kind, *s) for kind in ("dx", "dw") for s in backward]
+
+
+def flops(shape: Shape, rows: int) -> float:
+    """Floating-point operations of a step's matrix products, attention's among them."""
+    attention = (shape.layers + 3 * (shape.layers // 2)) * 2 * rows * shape.length**2 * shape.width
+    return 2.0 * (sum(n * i * o for _, n, i, o in product_sizes(shape, rows)) + attention)
+
+
+def products(shape: Shape, device: torch.device) -> Variant:
+    """The matrix products of `ours` alone, each on tensors of its own size and layout, in the dtype of `ours`."""
+    make = partial(torch.randn, device=device, dtype=dtype_of("auto", device))
+    weights = {(i, o): make(o, i) for _, _, i, o in product_sizes(shape, 1)}
+    attentions = shape.layers + 3 * (shape.layers // 2)  # forward in both, twice as much backward in the student
+    held: dict[int, tuple[dict[tuple[int, int], Tensor], Tensor, Tensor]] = {}
+
+    def tensors(rows: int) -> tuple[dict[tuple[int, int], Tensor], Tensor, Tensor]:
+        sizes = {(n, width) for _, n, i, o in product_sizes(shape, rows) for width in (i, o)}
+        query = make(rows * shape.heads, shape.length, shape.width // shape.heads)
+        return {size: make(size) for size in sizes}, query, query @ query.transpose(1, 2)
+
+    def step(rows: int) -> None:
+        if rows not in held:
+            held[rows] = tensors(rows)
+        activations, query, scores = held[rows]
+        for kind, n, i, o in product_sizes(shape, rows):
+            if kind == "y":
+                nn.functional.linear(activations[n, i], weights[i, o])
+            elif kind == "dx":
+                activations[n, o] @ weights[i, o]
+            else:
+                activations[n, o].t() @ activations[n, i]
+        for _ in range(attentions):
+            query @ query.transpose(1, 2)
+            scores @ query
+
+    return step
+
+
+VARIANTS: dict[str, Callable[[Shape, torch.device], Variant]] = {
+    "ours": ours,
+    "reference_fp32": partial(reference, bf16=False),
+    "reference_bf16": partial(reference, bf16=True),
+    "matmul_limit": products,
 }
 
 
-def models(shape: Shape, device: torch.device) -> tuple[BertForMaskedLM, nn.Module]:
-    """(teacher, student of every second block), random and in fp32."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=4 * shape.width,
-        max_position_embeddings=shape.length,
-    )
-    config._attn_implementation = "sdpa" if device.type == "cuda" else "eager"
-    teacher = BertForMaskedLM(config).to(device).eval().requires_grad_(False)
-    student = take_blocks(teacher, choose_layers("alternate", shape.layers), dropout=0.0).to(device).train()
-    student.set_attn_implementation("sdpa" if device.type == "cuda" else "eager")
-    return teacher, student
-
-
-def batch_of(shape: Shape, device: torch.device) -> Batch:
-    """A micro-batch with random ids and masked positions."""
-    ids = torch.randint(5, shape.vocabulary, (shape.rows, shape.length))
-    positions = torch.stack([torch.randperm(shape.length - 2)[: shape.masked] + 1 for _ in range(shape.rows)])
-    return Batch(*(t.to(device) for t in (ids, positions, ids.gather(1, positions))))
-
-
-def ours(shape: Shape, device: torch.device) -> Callable[[], None]:
-    """Forward and backward as training does them, in the dtype that this device multiplies fast."""
-    teacher, student = models(shape, device)
-    weights = LossWeights(ce_positions=shape.ce_positions)  # type: ignore[arg-type]
-    learner, batch = Learner(student, weights), batch_of(shape, device)
-    counts = Counts(positions=shape.rows * shape.length, masked=shape.rows * shape.masked)
-    scaler = torch.amp.GradScaler(device.type, enabled=False)
-    arithmetic = Arithmetic(device=device, dtype=torch.bfloat16, scaler=scaler)
-    frozen = teacher.to(torch.bfloat16)
-
-    def step() -> None:
-        accumulate(learner, frozen, [batch], counts, arithmetic)
-        learner.zero_grad()
-
-    return step
-
-
-def reference(shape: Shape, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
-    """The original's maths as written: every logit of both models, masked_select, KLDivLoss, CrossEntropyLoss."""
-    teacher, student = models(shape, device)
-    batch = batch_of(shape, device)
-    labels = torch.full_like(batch.input_ids_RL, -100).scatter_(1, batch.positions_RM, batch.labels_RM)
-    chosen = labels != -100 if shape.ce_positions == "masked" else torch.ones_like(labels, dtype=torch.bool)
-    kl, ce, cosine = nn.KLDivLoss(reduction="batchmean"), nn.CrossEntropyLoss(), nn.CosineEmbeddingLoss()
-
-    def select(logits: Tensor) -> Tensor:
-        return torch.masked_select(logits, chosen.unsqueeze(-1).expand_as(logits)).view(-1, logits.size(-1))
-
-    def step() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype != torch.float32):
-            with torch.no_grad():
-                t = teacher(input_ids=batch.input_ids_RL, output_hidden_states=True)
-            s = student(input_ids=batch.input_ids_RL, output_hidden_states=True)
-            soft = kl((select(s.logits) / 2).log_softmax(-1), (select(t.logits) / 2).softmax(-1)) * 4
-            hidden_s, hidden_t = (o.hidden_states[-1].flatten(0, 1) for o in (s, t))
-            loss = 5 * soft + 2 * ce(s.logits.flatten(0, 1), labels.flatten())
-            loss = loss + cosine(hidden_s, hidden_t, hidden_s.new_ones(len(hidden_s)))
-        loss.backward()
-        student.zero_grad()
-
-    return step
-
-
-def products(shape: Shape, device: torch.device) -> Callable[[], None]:
-    """The matrix products of `ours` alone, each on tensors of its own size; attention's among them."""
-    n, d, v = shape.rows * shape.length, shape.width, shape.vocabulary
-    masked, student = shape.rows * shape.masked, shape.layers // 2
-    head = n if shape.ce_positions == "all" else masked
-    linear = [(n, d, d)] * 4 + [(n, d, 4 * d), (n, 4 * d, d)]
-    pairs = [(rows, inner, columns) for rows, inner, columns in linear * (shape.layers + student)]
-    pairs += [(rows, columns, inner) for rows, inner, columns in linear * student]  # d input
-    pairs += [(inner, rows, columns) for rows, inner, columns in linear * student]  # d weight
-    pairs += [(head, d, v)] * 2 + [(head, v, d), (v, head, d)] + [(head, d, d)] * 4
-    make = {size: [torch.randn(size, device=device, dtype=torch.bfloat16) for size in (size[:2], size[1:])]
-            for size in set(pairs)}  # fmt: skip
-    batches = shape.rows * shape.heads
-    q = torch.randn(batches, shape.length, d // shape.heads, device=device, dtype=torch.bfloat16)
-    scores = q @ q.transpose(1, 2)
-    attentions = shape.layers + 3 * student  # forward of both, twice as much backward in the student
-
-    def step() -> None:
-        for size in pairs:
-            torch.mm(*make[size])
-        for _ in range(attentions):
-            torch.bmm(q, q.transpose(1, 2))
-            torch.bmm(scores, q)
-
-    return step
-
-
-def timed(step: Callable[[], None], device: torch.device) -> float:
+def seconds_of(step: Variant, rows: int, device: torch.device) -> float:
     """Seconds of one call, the device's work included."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()
-    step()
+    step(rows)
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
 
 
-def measure(shape: Shape, rounds: int, device: torch.device) -> dict[str, float]:
-    """Tokens per second of every variant, medians of alternating runs, and the ratios between them."""
-    steps = {
-        "ours": ours(shape, device),
-        "reference_fp32": reference(shape, device, torch.float32),
-        "reference_bf16": reference(shape, device, torch.bfloat16),
-        "matmul_limit": products(shape, device),
-    }
+def speeds(shape: Shape, rounds: int, device: torch.device) -> dict[str, float]:
+    """Tokens per second of every variant: medians of runs in turn, after one round that is not counted."""
+    steps = {name: make(shape, device) for name, make in VARIANTS.items()}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            took = timed(step, device)
-            if turn:  # the first one warms up
+            took = seconds_of(step, shape.rows, device)
+            if turn:
                 seconds[name].append(took)
-    speed = {name: shape.rows * shape.length / median(times) for name, times in seconds.items()}
-    ratios = {
-        f"vs_{name.removeprefix('reference_')}": speed["ours"] / speed[name]
-        for name in ("reference_fp32", "reference_bf16")
+    return {name: shape.tokens / median(times) for name, times in seconds.items()}
+
+
+def peak_mb(name: str, shape: Shape, device: torch.device) -> float:
+    """MiB that a step of one variant takes beyond what is there before it; on a CPU call it in a fresh process."""
+    step = VARIANTS[name](shape, device)
+    step(1)  # loads code and makes the optimiser's state
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(shape.rows)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the kernel's high-water mark starts again: proc(5)
+    before = resident_kb("VmRSS")
+    for _ in range(2):
+        step(shape.rows)
+    return (resident_kb("VmHWM") - before) / 1024
+
+
+def resident_kb(field: str) -> int:
+    """A line of /proc/self/status: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def peak_of_own_process(name: str, shape: str, threads: int) -> float:
+    """`peak_mb` of a variant in a process of its own."""
+    command = [sys.executable, __file__, "--peak-of", name, "--shape", shape, "--threads", str(threads)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def measure(name: str, rounds: int, threads: int, device: torch.device) -> dict[str, object]:
+    """Everything about one shape."""
+    shape = SHAPES[name]
+    speed = speeds(shape, rounds, device)
+    gc.collect()
+    peak = {
+        variant: peak_mb(variant, shape, device)
+        if device.type == "cuda"
+        else peak_of_own_process(variant, name, threads)
+        for variant in VARIANTS
     }
-    return {**speed, **ratios, "vs_limit": speed["ours"] / speed["matmul_limit"]}
+    found: dict[str, object] = {
+        variant: {"tokens_per_second": round(speed[variant], 1), "peak_mb": round(peak[variant], 1)}
+        for variant in VARIANTS
+    }
+    found |= {
+        "vs_fp32": speed["ours"] / speed["reference_fp32"],
+        "vs_bf16": speed["ours"] / speed["reference_bf16"],
+        "vs_limit": speed["ours"] / speed["matmul_limit"],
+        "memory_ratio": peak["ours"] / peak["reference_fp32"],
+        "tflops": flops(shape, shape.rows) * speed["ours"] / shape.tokens / 1e12,
+        "shape": asdict(shape),
+    }
+    if device.type == "cuda":
+        card = torch.cuda.get_device_name(0)
+        most = next((peak for part, peak in MATRIX_PEAK.items() if part in card), None)
+        found["mfu"] = most and flops(shape, shape.rows) * speed["ours"] / shape.tokens / most
+    return found
 
 
 def profile(shape: Shape, device: torch.device) -> str:
     """Where the time of `ours` goes, by operation."""
     step = ours(shape, device)
-    step()
+    step(shape.rows)
     with torch.profiler.profile() as found:
         for _ in range(3):
-            step()
-    return found.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=40)
+            step(shape.rows)
+    by = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    return found.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=48)
+
+
+def table(name: str, found: dict[str, object]) -> str:
+    """A measurement as a person reads it."""
+    lines = [f"{name}:"]
+    for key, value in found.items():
+        if isinstance(value, dict) and "peak_mb" in value:
+            lines.append(f"  {key:15} {value['tokens_per_second']:>10,.0f} tokens/s {value['peak_mb']:>8,.0f} MiB")
+        elif isinstance(value, float):
+            lines.append(f"  {key:15} {value:>10.2f}")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, action="append", help="both unless given")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="bert-base and demo unless given")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--profile", action="store_true", help="print where a step's time goes, and nothing else")
+    parser.add_argument("--peak-of", choices=VARIANTS, help="print one variant's peak_mb, and nothing else")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found: dict[str, object] = {"device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu"}
-    for name in asked.shape or SHAPES:
-        found[name] = {**measure(SHAPES[name], asked.rounds, device), "shape": asdict(SHAPES[name])}
-        if not asked.json:
-            print(name, {key: round(value, 2) for key, value in measure_only(found[name]).items()})
-        if asked.profile:
+    if device.type == "cpu":
+        keep_freed_memory()
+    names = asked.shape or ["bert-base", "demo"]
+    if asked.peak_of:
+        print(peak_mb(asked.peak_of, SHAPES[names[0]], device))
+        return
+    if asked.profile:
+        for name in names:
             print(profile(SHAPES[name], device))
-    found["peak_mb_of_process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return
+    found: dict[str, object] = {
+        "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype_of("auto", device)).removeprefix("torch."),
+        "rounds": asked.rounds,
+    }
+    for name in names:
+        found[name] = measure(name, asked.rounds, asked.threads, device)
+        if not asked.json:
+            print(table(name, found[name]))  # type: ignore[arg-type]
     if asked.json:
         print(json.dumps(found))
-
-
-def measure_only(found: object) -> dict[str, float]:
-    """The numbers of a measurement, without its shape."""
-    assert isinstance(found, dict)
-    return {key: value for key, value in found.items() if isinstance(value, float)}
 
 
 if __name__ == "__main__":

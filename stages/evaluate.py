@@ -17,7 +17,7 @@ from stages.distillation.anatomy import MaskedLM, encode, parameter_count
 from stages.distillation.score import Closeness, Scores
 from stages.errors import ConfigError, unwrap
 from stages.heldout import Heldout, heldout, score_all
-from stages.machine import load_model
+from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks

@@ -17,13 +17,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages import checkpoint
 from stages.checkpoint import TrainState
+from stages.distillation.machine import dtype_of, keep_freed_memory
 from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.schedule import learning_rate_factor
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
 from stages.errors import InputError
 from stages.heldout import heldout
-from stages.machine import dtype_of, keep_freed_memory, load_model
 from stages.mail import Failed, Post, Resumed, Stopped
+from stages.models import load_model
 from stages.reporting import Log, Session
 from stages.stream import Share, share_of, stream
 from stages.train import Job

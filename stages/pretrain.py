@@ -20,7 +20,7 @@ from stages.corpus import Corpus
 from stages.distillation.losses import LossWeights
 from stages.errors import ConfigError
 from stages.heldout import heldout, score_all
-from stages.machine import load_model
+from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
 from stages.tokens import TOKENIZER_FILES, Blocks, TokensConfig, documents

@@ -16,6 +16,7 @@ from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
 from stages.distillation.losses import LossWeights
+from stages.distillation.machine import Precision
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, Preempted, unwrap
@@ -30,7 +31,6 @@ CONTROLLER = {
     "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
 }
 """Settings that Ray Train's controller takes from the environment; what is there already stays."""
-Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]
 
 
 @dataclass(frozen=True, kw_only=True)

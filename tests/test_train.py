@@ -18,7 +18,7 @@ from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, ad
 from stages.errors import ConfigError, InputError
 from stages.heldout import heldout, score_all
 from stages.loop import micro_batches, rule_of
-from stages.machine import load_model
+from stages.models import load_model
 from stages.storage import Folder
 from stages.stream import Piece, share_of
 from stages.tokens import Blocks

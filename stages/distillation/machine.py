@@ -1,35 +1,17 @@
-"""What a worker settles about its machine before it trains: precision, threads, attention, the C library's memory."""
+"""What the hardware does well: which dtype it multiplies fast, which attention, and what becomes of freed memory.
+
+No Ray here, so that benchmarks set a process up exactly as a worker does.
+"""
 
 import ctypes
 import platform
+from typing import Literal
 
 import torch
-from torch import nn
-from transformers import AutoModelForMaskedLM
 
-from stages.distillation.anatomy import MaskedLM
-from stages.storage import Folder
-from stages.train import Precision
-
+Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """glibc's names for what mallopt(3) sets."""
-
-
-def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> MaskedLM:
-    """A masked language model from a transformers folder; `dropout` overrides every dropout in it."""
-    with folder.as_local() as local:
-        model = AutoModelForMaskedLM.from_pretrained(local, dtype=dtype, attn_implementation=attention_for(device))
-    if dropout is not None:
-        for module in model.modules():  # attention's too: both classes read its probability from an nn.Dropout
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
-    return model.to(device)
-
-
-def attention_for(device: torch.device) -> str:
-    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
-    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
-    return "sdpa" if device.type == "cuda" else "eager"
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
@@ -46,6 +28,12 @@ def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX); emulated ones are slower than fp32."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def attention_for(device: torch.device) -> str:
+    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
+    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
+    return "sdpa" if device.type == "cuda" else "eager"
 
 
 def keep_freed_memory() -> None:
