@@ -49,7 +49,7 @@ def settle_shards(blocks: Blocks, folder: Folder, *, skip: bool) -> Settled:
 
 def _faults(blocks: Blocks, *, thorough: bool) -> Iterator[tuple[str, str]]:
     """(name, what is wrong) for each shard that is damaged, in order."""
-    check = ray.remote(num_cpus=0.25)(fault)
+    check = ray.remote(num_cpus=0.25, scheduling_strategy="SPREAD")(fault)  # not within a trial's own placement group
     tasks = [check.remote(blocks.folder, shard, blocks.block_length, thorough) for shard in blocks.shards]
     try:
         for shard, problem in zip(blocks.shards, ray.get(tasks), strict=True):
