@@ -170,6 +170,7 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
             train_loop_config={"job": job},
             scaling_config=ScalingConfig(
                 num_workers=config.workers,
+                placement_strategy="SPREAD",  # over machines: a lost one takes as few workers with it as can be
                 use_gpu=use_gpu,
                 resources_per_worker={
                     "CPU": config.cpus_per_worker or worker_cpus(config.workers),
