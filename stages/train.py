@@ -16,6 +16,7 @@ import ray
 import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stages import checkpoint
 from stages.distillation.losses import LossWeights
@@ -249,7 +250,9 @@ class _Post(UserCallback):
 @contextmanager
 def mail(where: Where, steps: int) -> Iterator[_Post]:
     """While the block runs, what workers report is delivered to `where`'s callables, in this process and in order."""
-    mailbox = _Mailbox.remote()  # type: ignore[attr-defined]
+    # Beside the driver: on a machine that is lost it would take the whole training with it.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    mailbox = _Mailbox.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     over = threading.Event()
 
     failures: list[Exception] = []
