@@ -19,10 +19,10 @@ ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all check format ui clean
+.PHONY: help setup demo test test-all cluster-test check format ui clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP)  ## make .venv and install; again only when pyproject.toml or constraints.txt has changed
 
@@ -34,6 +34,9 @@ test: setup  ## the tests, but for the slow ones
 
 test-all: setup  ## all tests
 	@$(BIN)/pytest -q -m ""
+
+cluster-test: setup  ## a run on a real two-node Ray on this machine, undisturbed and with a node killed
+	@$(BIN)/python tests/cluster_run.py
 
 check: setup  ## style and types
 	@$(BIN)/ruff check

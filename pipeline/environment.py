@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-COMMIT_VARIABLE = "DISTILRAY_COMMIT"
-"""Names the commit where there is no repository to ask: a working directory sent to a cluster has no .git."""
+COMMIT_VARIABLE, DIRTY_VARIABLE = "DISTILRAY_COMMIT", "DISTILRAY_DIRTY"
+"""Tell the commit, and whether files differed from it (true or false), where there is no repository to ask: a working
+directory sent to a cluster has no .git. `deploy/runtime-env` sets both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +27,30 @@ class Environment:
 
 def environment() -> Environment:
     """This process's; imports none of the libraries it names, so that it costs milliseconds."""
-    commit = _git("rev-parse", "HEAD")
-    changes = None if commit is None else _git("status", "--porcelain", "--untracked-files=no")
+    commit, dirty = _checked_out() or _told()
     return Environment(
         python=platform.python_version(),
         torch=_version("torch"),
         ray=_version("ray"),
         transformers=_version("transformers"),
-        commit=commit or os.environ.get(COMMIT_VARIABLE),
-        dirty=None if changes is None else bool(changes),
+        commit=commit,
+        dirty=dirty,
     )
+
+
+def _checked_out() -> tuple[str, bool | None] | None:
+    """(commit, dirty) of the repository that this file is in; None where it is in none."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return commit, None if changes is None else bool(changes)
+
+
+def _told() -> tuple[str | None, bool | None]:
+    """(commit, dirty) by the environment; None for what it does not say."""
+    said = {"true": True, "false": False}
+    return os.environ.get(COMMIT_VARIABLE) or None, said.get(os.environ.get(DIRTY_VARIABLE, "").lower())
 
 
 def _version(distribution: str) -> str | None:

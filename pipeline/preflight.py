@@ -1,9 +1,12 @@
 """Everything that can be known to be wrong before anything expensive starts."""
 
+import os
+
 from transformers import BertConfig
 
 from pipeline import tracking
 from pipeline.config import PipelineConfig
+from pipeline.secrets import check_secrets
 from stages import corpus, teacher
 from stages.distillation.plan import Plan
 from stages.distillation.student import choose_layers
@@ -12,11 +15,29 @@ from stages.train import gpu_wanted
 
 
 def preflight(config: PipelineConfig) -> None:
-    """Check what needs no Ray: corpus, teacher, student, tracking. Raises `InputError` for the first thing wrong."""
+    """Check what needs no Ray: secrets, storage, corpus, teacher, student, tracking.
+
+    Raises `InputError` for the first thing wrong.
+    """
+    check_secrets(config, os.environ)
+    check_storage(config)
     corpus.check(config.corpus)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))
     tracking.check(config.tracking, workers_elsewhere=False)
+
+
+def check_storage(config: PipelineConfig) -> None:
+    """Whether `storage`, where it is given, is an address by which everything below it can be named and written."""
+    if config.storage is None:
+        return
+    if "?" in config.storage:
+        raise ConfigError(
+            "storage",
+            config.storage,
+            "must have no ? in it: another server than Amazon's goes into AWS_ENDPOINT_URL, a region into AWS_REGION",
+        )
+    config.root.check_writable()
 
 
 def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:

@@ -96,6 +96,16 @@ class Folder:
         entries = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
         return sorted(entry.base_name for entry in entries)
 
+    def check_writable(self) -> None:
+        """Write a small file and delete it again; raises `InputError` where that cannot be done."""
+        name = f".writable-{uuid.uuid4().hex[:8]}"
+        try:
+            self.write_bytes(name, b"")
+            filesystem, path = filesystem_of(f"{self.uri.rstrip('/')}/{name}")
+            filesystem.delete_file(path)
+        except OSError as error:  # no such bucket, no right to it, no server there, no space
+            raise InputError(f"{self.uri} cannot be written: {' '.join(str(error).split())}") from error
+
     def remove(self) -> None:
         """Delete the folder with all it holds; no error where it is not there."""
         filesystem, path = filesystem_of(self.uri)

@@ -235,6 +235,7 @@ def scaling(config: TrainConfig, use_gpu: bool) -> ScalingConfig:
     cpus = config.cpus_per_worker or worker_cpus(config.workers)
     return ScalingConfig(
         num_workers=config.workers,
+        placement_strategy="SPREAD",  # over machines: a lost one takes as few workers with it as can be
         use_gpu=use_gpu,
         resources_per_worker={"CPU": cpus, **({"GPU": config.gpu_share} if use_gpu else {})},
     )

@@ -31,14 +31,19 @@ def taught(model: BertForMaskedLM, steps: int = 500) -> BertForMaskedLM:
 
 
 def tiny_pipeline(home: Path, mlflow_template: Path) -> PipelineConfig:
-    """The demo's recipe over 600 lines of made-up words; all it makes is in `home`."""
+    """The demo's recipe over 600 lines of made-up words; all it makes is in `home`, its MLflow database included."""
+    (home / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    return replace(tiny_recipe(home), tracking=TrackingConfig(uri=f"sqlite:///{home}/mlflow.db", system_metrics=False))
+
+
+def tiny_recipe(home: Path) -> PipelineConfig:
+    """The same without a place for its records; puts text and teacher into `home`."""
     rng = np.random.default_rng(0)
     starts = rng.integers(0, len(WORDS), 600)
     lines = (" ".join(WORDS[(start + i) % len(WORDS)] for i in range(rng.integers(20, 60))) for start in starts)
     (home / "text.txt").write_text("\n".join(lines))
     taught(tiny_bert(scale=0.05)).save_pretrained(home / "teacher")
     tiny_tokenizer(WORDS).save_pretrained(home / "teacher")
-    (home / "mlflow.db").write_bytes(mlflow_template.read_bytes())
     base = recipes.demo()
     return replace(
         base,
@@ -48,5 +53,4 @@ def tiny_pipeline(home: Path, mlflow_template: Path) -> PipelineConfig:
         teacher=TeacherConfig(model=str(home / "teacher")),
         distil=replace(base.distil, steps=20, log_every=5, evaluate_every=10, checkpoint_every=10, precision="fp32"),
         evaluate=replace(base.evaluate, blocks=20, latency_rounds=3),
-        tracking=TrackingConfig(uri=f"sqlite:///{home}/mlflow.db", system_metrics=False),
     )

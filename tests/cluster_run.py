@@ -1,0 +1,217 @@
+"""Does a run on a cluster survive the loss of a machine, and does the cluster keep strangers out?
+
+    make cluster-test          or          python tests/cluster_run.py
+
+Starts a real Ray of two nodes on this machine, with token authentication, and an MLflow server; submits a short
+`distil run` as a job through the job API, once in peace and once with SIGKILL for a whole node half way; and submits
+once without a token. The last line is one JSON object; the exit status is 0 where all of it is as it should be.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from mlflow import MlflowClient  # noqa: E402
+from tiny_pipeline import tiny_recipe  # noqa: E402
+from two_nodes import BIN, TwoNodes, two_nodes  # noqa: E402
+
+from pipeline.config import PipelineConfig, to_yaml  # noqa: E402
+from pipeline.store import TrackingConfig  # noqa: E402
+
+STEPS = 60
+TOLERANCE = 1e-4
+"""Relative, between the two final held-out losses."""
+PATIENCE = 300.0
+"""Seconds that a job may take."""
+PEACEFUL, STRUCK = "undisturbed", "killed"
+"""The two jobs, their runs and their experiments."""
+LOSS = "final/student/mlm_loss"
+"""MLflow's metric: the student's held-out loss, from report.json."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The last line."""
+
+    nodes_trained: int
+    """On how many nodes the undisturbed run's workers were."""
+    killed_at_step: int
+    """The last step that MLflow knew of when the node was killed."""
+    finished: bool
+    """Whether both jobs succeeded and both runs reached the last step."""
+    loss_undisturbed: float
+    loss_killed: float
+    refused_without_token: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as it should be."""
+        close = abs(self.loss_killed - self.loss_undisturbed) <= TOLERANCE * abs(self.loss_undisturbed)
+        half_way = 0 < self.killed_at_step < STEPS
+        return self.nodes_trained == 2 and half_way and self.finished and close and self.refused_without_token
+
+
+def main() -> int:
+    """Print what came out; 0 where it is as it should be."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a time limit, too, leaves no process behind
+    with two_nodes() as cluster:
+        outcome = measure(cluster)
+    print(json.dumps(asdict(outcome)))
+    return 0 if outcome.passed else 1
+
+
+def measure(cluster: TwoNodes) -> Outcome:
+    """The three submissions, one after the other."""
+    say("two nodes and an MLflow server are up")
+    refused = is_refused(cluster)
+    say("a job without the token was " + ("refused" if refused else "taken"))
+    recipe = tiny_recipe(cluster.home)
+
+    nodes: set[str] = set()
+    submit(cluster, on_cluster(recipe, cluster, PEACEFUL))
+    for _ in until_over(cluster, PEACEFUL):
+        nodes |= nodes_of_workers(cluster)
+
+    killed_at = 0
+    submit(cluster, on_cluster(recipe, cluster, STRUCK))
+    for _ in until_over(cluster, STRUCK):
+        step = last_step(cluster, STRUCK)
+        if not killed_at and step >= STEPS // 2:
+            cluster.second.kill()
+            killed_at = step
+            say(f"the second node was killed at step {step}")
+
+    losses = [final_loss(cluster, name) for name in (PEACEFUL, STRUCK)]
+    ends = [(status(cluster, name), last_step(cluster, name)) for name in (PEACEFUL, STRUCK)]
+    return Outcome(
+        nodes_trained=len(nodes),
+        killed_at_step=killed_at,
+        finished=all(end == ("SUCCEEDED", STEPS) for end in ends),
+        loss_undisturbed=losses[0],
+        loss_killed=losses[1],
+        refused_without_token=refused,
+    )
+
+
+def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:
+    """The recipe with everything on the cluster's storage and MLflow; two workers, no dropout, fp32.
+
+    A report for every step: Ray Train takes one each quarter of a second, so half way is not over in a moment.
+    """
+    return replace(
+        recipe,
+        name=name,
+        workdir=str(cluster.home / "head" / name),
+        storage=str(cluster.home / "storage" / name),
+        distil=replace(
+            recipe.distil, steps=STEPS, workers=2, threads=1, log_every=1, evaluate_every=30, checkpoint_every=7,
+            dropout=0.0, precision="fp32",
+        ),
+        tracking=TrackingConfig(uri=cluster.mlflow, experiment=name, system_metrics=False),
+    )  # fmt: skip
+
+
+def submit(cluster: TwoNodes, config: PipelineConfig) -> None:
+    """`ray job submit … -- distil run`, as a person does it."""
+    file = cluster.home / f"{config.name}.yaml"
+    file.write_text(to_yaml(config))
+    words = ["--submission-id", config.name, "--", "distil", "run", "--config", str(file)]
+    done = ray_job_submit(cluster, cluster.env, words)
+    if done.returncode:
+        raise RuntimeError(f"the job {config.name} was not taken:\n{done.stdout}{done.stderr}")
+    say(f"submitted {config.name}")
+
+
+def is_refused(cluster: TwoNodes) -> bool:
+    """Whether a client without the token is sent away for that reason, and its job is not there afterwards."""
+    stranger = {name: value for name, value in cluster.env.items() if not name.startswith("RAY_AUTH")}
+    words = ["--submission-id", "stranger", "--", "true"]
+    done = ray_job_submit(cluster, stranger | {"HOME": str(cluster.home)}, words)
+    known = {job["submission_id"] for job in ask(cluster, "/api/jobs/")}
+    return done.returncode != 0 and "Unauthorized" in done.stdout + done.stderr and "stranger" not in known
+
+
+def ray_job_submit(cluster: TwoNodes, env: dict[str, str], words: list[str]) -> "subprocess.CompletedProcess[str]":
+    """The command as cluster.yaml gives it."""
+    about = subprocess.run([ROOT / "deploy" / "runtime-env"], capture_output=True, text=True, check=True).stdout
+    command = [str(BIN / "ray"), "job", "submit", "--no-wait", "--address", cluster.dashboard]
+    command += ["--working-dir", str(ROOT), "--runtime-env-json", about, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=env)
+
+
+def until_over(cluster: TwoNodes, name: str) -> Iterator[None]:
+    """Come back every quarter of a second while the job lasts; RuntimeError, with its log, where it fails."""
+    end = time.monotonic() + PATIENCE
+    while status(cluster, name) in ("PENDING", "RUNNING"):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{name} was not over after {PATIENCE:.0f} s:\n{job_log(cluster, name)}")
+        yield
+        time.sleep(0.25)
+    say(f"{name}: {status(cluster, name)}")
+    if status(cluster, name) != "SUCCEEDED":
+        raise RuntimeError(f"{name} failed:\n{job_log(cluster, name)}")
+
+
+def status(cluster: TwoNodes, name: str) -> str:
+    """What the job API says of the job."""
+    return str(ask(cluster, f"/api/jobs/{name}")["status"])
+
+
+def job_log(cluster: TwoNodes, name: str) -> str:
+    """All that the job has printed."""
+    return str(ask(cluster, f"/api/jobs/{name}/logs")["logs"])
+
+
+def nodes_of_workers(cluster: TwoNodes) -> set[str]:
+    """Ids of the nodes that training's workers are on at the moment."""
+    actors = ask(cluster, "/api/v0/actors?limit=1000")["data"]["result"]["result"]
+    return {a["node_id"] for a in actors if a["class_name"] == "RayTrainWorker" and a["state"] == "ALIVE"}
+
+
+def ask(cluster: TwoNodes, path: str) -> Any:
+    """The answer of the head's dashboard to one with the token. (In this process Ray itself has no token: it looks for
+    the mode when it is imported.)"""
+    token = Path(cluster.env["RAY_AUTH_TOKEN_PATH"]).read_text()
+    request = urllib.request.Request(cluster.dashboard + path, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def last_step(cluster: TwoNodes, name: str) -> int:
+    """The latest step whose loss is in MLflow; 0 before the first."""
+    history = [point for run in runs(cluster, name) for point in client(cluster).get_metric_history(run, "loss")]
+    return max((point.step for point in history), default=0)
+
+
+def final_loss(cluster: TwoNodes, name: str) -> float:
+    """The student's held-out loss as report.json has it."""
+    (run,) = runs(cluster, name)
+    return float(client(cluster).get_run(run).data.metrics[LOSS])
+
+
+def runs(cluster: TwoNodes, name: str) -> list[str]:
+    """Ids of the runs in the experiment `name`."""
+    experiment = client(cluster).get_experiment_by_name(name)
+    return [run.info.run_id for run in client(cluster).search_runs([experiment.experiment_id])] if experiment else []
+
+
+def client(cluster: TwoNodes) -> MlflowClient:
+    return MlflowClient(cluster.mlflow)
+
+
+def say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
