@@ -1,4 +1,4 @@
-"""The one exception a person is meant to read."""
+"""The exception a person is meant to read, and the one that says a training was stopped."""
 
 
 class InputError(ValueError):
@@ -18,6 +18,14 @@ class ConfigError(InputError):
 
     def __str__(self) -> str:
         return f"{self.field} is {self.value!r} but {self.rule}."
+
+
+class Preempted(Exception):
+    """Training was asked to stop and did, after a checkpoint; the same call continues from it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -11,6 +11,11 @@ def _ignore(*_: object) -> None:
     """Nobody listens: the default of every callable below."""
 
 
+def _never() -> bool:
+    """Nobody wants it stopped: the default of `should_stop`."""
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Where:
     """What a stage is told about its surroundings; nothing here may change its result except `seed`."""
@@ -24,6 +29,8 @@ class Where:
     """(optimiser step, folder of a finished checkpoint); called in the driver's process."""
     on_progress: Callable[[float, float, str], None] = _ignore
     """(done, total, unit); total may be 0 while unknown."""
+    should_stop: Callable[[], bool] = _never
+    """Asked twice a second while a training runs; once true, the training saves a checkpoint and raises `Preempted`."""
 
 
 def elsewhere(default: Any) -> Any:
