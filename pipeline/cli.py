@@ -1,7 +1,8 @@
 """argv and nothing else: which command, which config, and the exit status.
 
-0 done; 1 a fault of ours; 2 bad input, in one sentence; 130 stopped with Ctrl-C. The heavy libraries are imported by
-the command that needs them, so that `distil --help` answers at once.
+0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM (EX_TEMPFAIL of sysexits.h: try again);
+130 stopped with Ctrl-C. The heavy libraries are imported by the command that needs them, so that `distil --help`
+answers at once.
 """
 
 import sys
@@ -16,7 +17,8 @@ from pipeline.arguments import OWN, config_of, named_recipe, split
 from pipeline.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
 from pipeline.names import unknown
 from pipeline.quiet import quiet_libraries
-from stages.errors import InputError, unwrap
+from pipeline.stop import Terminated
+from stages.errors import InputError, Preempted, unwrap
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
@@ -37,6 +39,10 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command continues from what is done.", file=sys.stderr)
         return 130
+    except (Terminated, Preempted) as stop:
+        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
+        print(f"stopped by SIGTERM; the same command continues{place}", file=sys.stderr)
+        return 75
     except SystemExit as stop:  # tyro's own: --help, or an argument that it cannot read
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:

@@ -38,7 +38,7 @@ class Delivery(Generic[Item]):
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._errors: list[str] = []
-        self._dropped = 0
+        self._dropped = self._on_the_way = 0
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
@@ -50,14 +50,32 @@ class Delivery(Generic[Item]):
                 self._waiting.popleft()
                 self._dropped += 1
 
-    def close(self, patience: float = 30.0) -> list[str]:
-        """Deliver the rest, trying for `patience` seconds; what went wrong for good, as sentences (empty: nothing)."""
+    def close(
+        self, patience: float = 30.0, *, say: Callable[[str], object] | None = None, quiet: float = 5.0
+    ) -> list[str]:
+        """Deliver the rest, trying for `patience` seconds; what went wrong for good, as sentences (empty: nothing).
+
+        `say` is told once, after `quiet` seconds, what is waited for. Ctrl-C gives up: it is raised once more, and
+        another call with no patience tells what is lost.
+        """
         self._closing.set()
-        self._thread.join(patience)
+        self._thread.join(min(quiet, patience))
+        if self._thread.is_alive() and patience > quiet:
+            if say is not None:
+                say(
+                    f"{self._left():,} metric values are not delivered yet{self._reason()}; trying for {patience:.0f} s"
+                )
+            self._thread.join(patience - quiet)
+        lost = self._dropped + self._left()
+        return [f"{lost:,} metric values were not delivered{self._reason()}"] if lost else []
+
+    def _left(self) -> int:
         with self._lock:
-            lost = self._dropped + len(self._waiting)
-            reason = f" (last error: {self._errors[-1]})" if self._errors else ""
-        return [f"{lost:,} metric values were not delivered{reason}"] if lost else []
+            return len(self._waiting) + self._on_the_way
+
+    def _reason(self) -> str:
+        with self._lock:
+            return f" (last error: {self._errors[-1]})" if self._errors else ""
 
     def _work(self) -> None:
         pause = self._every
@@ -75,6 +93,7 @@ class Delivery(Generic[Item]):
         while True:
             with self._lock:
                 items = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
+                self._on_the_way = len(items)
             if not items:
                 return True
             try:
@@ -82,12 +101,17 @@ class Delivery(Generic[Item]):
             except Refused as refusal:
                 with self._lock:
                     self._dropped += len(items)
+                    self._on_the_way = 0
                     self._errors.append(str(refusal))
             except Exception as error:  # whatever it is, training goes on; `close` tells
                 with self._lock:
                     self._errors[:] = [*self._errors[-9:], first_line(error)]
                     self._waiting.extendleft(reversed(items))
+                    self._on_the_way = 0
                 return False
+            else:
+                with self._lock:
+                    self._on_the_way = 0
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from pipeline.environment import environment
 from pipeline.hardware import hardware
 from pipeline.memory import PeakMemory
 from pipeline.plain import to_plain
+from pipeline.record import read_record
 from pipeline.report import Folders, RunReport, read_report, write_report
 from pipeline.reuse import Made
 from pipeline.tracking import Live, PublishedModel, RunAbout
 from pipeline.workdir import read_run
+from stages import checkpoint
 from stages.evaluate import block_losses
 from stages.pretrain import Released
 from stages.storage import Folder
@@ -47,6 +50,18 @@ def about(config: PipelineConfig, last: Made[Any], workdir: Path) -> RunAbout:
 def deliver(live: Live, stage: str, step: int, metrics: Mapping[str, float]) -> None:
     """A stage's metrics to MLflow: distilling's under their own names, another training's under the stage's."""
     live.log_metrics(step, metrics if stage == "distil" else {f"{stage}/{k}": v for k, v in metrics.items()})
+
+
+def deliver_again(live: Live, made: Made[Any]) -> None:
+    """Tell MLflow again what a finished training reported, where it was made in this very run before the run was
+    killed: the last two seconds of it may have gone with the driver. What MLflow holds is passed over."""
+    record = read_record(made.folder) if live.continued else None
+    if record is None or datetime.fromisoformat(record.finished).timestamp() < live.started:
+        return
+    last = checkpoint.newest(made.folder / "checkpoints")
+    for report in () if last is None else checkpoint.read_state(last).history:
+        step = int(report["step"])
+        deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
 
 
 def register(config: PipelineConfig, products: "Products", live: Live) -> PublishedModel:

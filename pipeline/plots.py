@@ -25,10 +25,14 @@ class History:
         self._limit = limit
         self._strides: dict[str, int] = {}
         self._seen: dict[str, int] = {}
+        self._last: dict[str, int] = {}
 
     def add(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take in what was measured at an optimiser step."""
+        """Take in what was measured at an optimiser step; what is told again, after a restart, is passed over."""
         for name, value in metrics.items():
+            if step <= self._last.get(name, -1):
+                continue
+            self._last[name] = step
             seen, stride = self._seen.get(name, 0), self._strides.get(name, 1)
             self._seen[name] = seen + 1
             if seen % stride:

@@ -23,6 +23,8 @@ from pipeline.record import (
     read_record,
     write_record,
 )
+from pipeline.stop import Stop, Terminated
+from stages.errors import Preempted
 from stages.storage import Folder
 from stages.where import Where
 
@@ -101,6 +103,12 @@ class Reuse:
     """(stage, optimiser step, metrics by name)."""
     on_checkpoint: Callable[[str, int, Folder], None] = _ignore
     """(stage, optimiser step, folder of a finished checkpoint)."""
+    on_notice: Callable[[str], None] = _ignore
+    """A sentence for a person, from a stage that runs."""
+    on_reused: Callable[[Made[Any]], None] = _ignore
+    """Told of each record that was found, and taken; not in a plan."""
+    stop: Stop = field(default_factory=Stop)
+    """Asked by trainings, and between stages, whether to go on."""
 
     def __call__(
         self,
@@ -111,7 +119,8 @@ class Reuse:
         seeded: bool = True,
         outside: Mapping[str, str] | None = None,
     ) -> Made[T]:
-        """`stage(config, *artifacts of inputs, where)`, or its record. Raises what the stage raises.
+        """`stage(config, *artifacts of inputs, where)`, or its record. Raises what the stage raises, and `Terminated`
+        where a SIGTERM came during the last of its training; then what it made is recorded first.
 
         `name` is the stage's module's unless given. `seeded=False` is for a stage that draws nothing at random.
         `outside` is what it reads from outside of the pipeline, by name: a digest of its files, say.
@@ -130,6 +139,7 @@ class Reuse:
             self.watch.planned(found)
         elif found.reused:
             self.watch.reused(found)
+            self.on_reused(found)
         else:
             return self._run(stage, config, inputs, identity, found)
         return found
@@ -182,8 +192,15 @@ class Reuse:
                 on_metrics=partial(self.on_metrics, promise.stage),
                 on_checkpoint=partial(self.on_checkpoint, promise.stage),
                 on_progress=on_progress,
+                on_notice=self.on_notice,
+                should_stop=self.stop.should_stop,
             )
-            artifact = stage(config, *(made and made.artifact for made in inputs), where)
+            try:
+                artifact = stage(config, *(made and made.artifact for made in inputs), where)
+            except Exception as error:
+                if self.stop.asked and not isinstance(error, Preempted):  # workers may get the signal too, and go first
+                    raise Terminated from error
+                raise
             record = Record(
                 fingerprint=promise.fingerprint,
                 identity=identity,
@@ -194,6 +211,7 @@ class Reuse:
             )
             read_artifact(get_type_hints(stage)["return"], record, promise.folder)
             write_record(promise.folder, record)
+        self.stop.check()
         return replace(promise, recorded=artifact, seconds=record.seconds)
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from pipeline.cluster import cluster, has_other_machines
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
+from pipeline.lock import alone
 from pipeline.memory import PeakMemory
-from pipeline.outcome import CONFIG, about, conclude, deliver, hand_over, register, show
+from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, show
 from pipeline.preflight import preflight, preflight_on_cluster
 from pipeline.report import read_report
 from pipeline.reuse import Made, Reuse, Silent
+from pipeline.stop import Stop, stopping
 from pipeline.tracking import run as tracked
 from pipeline.workdir import begin_run, check_writable, end_run
 from stages import corpus as corpora
@@ -96,11 +98,20 @@ def describe(config: PipelineConfig, console: Console) -> Products:
 
 
 def run(config: PipelineConfig, console: Console) -> Products:
-    """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out."""
+    """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out.
+
+    Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
+    """
     workdir = check_writable(config.workdir)
+    with stopping() as stop, alone(workdir, config.root, stop.lose):
+        return _run(config, workdir, console, stop)
+
+
+def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -> Products:
     preflight(config)
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
-    if is_recorded(plan, workdir):
+    told = about(config, plan.all()[-1], workdir)
+    if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
         show(workdir, console)
@@ -108,12 +119,21 @@ def run(config: PipelineConfig, console: Console) -> Products:
     with (
         PeakMemory() as memory,
         cluster(console.verbose),
-        tracked(config.tracking, about(config, plan.all()[-1], workdir)) as live,
+        tracked(config.tracking, told, console.say) as live,
     ):
+        stop.listen()
         preflight_on_cluster(config, has_other_machines())
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id)
-        step = Reuse(root=config.root, seed=config.seed, watch=console, on_metrics=partial(deliver, live))
+        step = Reuse(
+            root=config.root,
+            seed=config.seed,
+            watch=console,
+            on_metrics=partial(deliver, live),
+            on_notice=console.say,
+            on_reused=partial(deliver_again, live),
+            stop=stop,
+        )
         products = graph(step, config)
         live.log_dataset(products.corpus.artifact, config.corpus.source)
         live.log_figures()
@@ -121,7 +141,7 @@ def run(config: PipelineConfig, console: Console) -> Products:
             conclude(config, products, register(config, products, live), live, workdir, memory)
         elif products.released is not None:
             hand_over(config, products.released, live, workdir)
-        end_run(workdir)
+    end_run(workdir)
     show(workdir, console)
     return products
 

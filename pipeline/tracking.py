@@ -11,7 +11,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from pipeline.delivery import Delivery, Refused, first_line
 from pipeline.environment import environment
+from pipeline.held import Held
 from pipeline.registry import PublishedModel, register
+from pipeline.stop import Terminated
 from pipeline.store import Store, TrackingConfig, check, store_of, ui
-from stages.errors import InputError
+from stages.errors import InputError, Preempted
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
 """MLflow's codes for a request that will never succeed."""
+PATIENCE, NOTICE = 600.0, 10.0
+"""Seconds that a server which is away is waited for at the end of a run; of one that was told to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +67,28 @@ class RunAbout:
 class Live:
     """The run while it lasts. Nothing here may stop a training: what could not be recorded is in `problems`."""
 
-    def __init__(self, mlflow: Any, store: Store, experiment_id: str, run_id: str) -> None:
+    def __init__(
+        self,
+        mlflow: Any,
+        store: Store,
+        started: Any,
+        *,
+        continued: bool = False,
+        say: Callable[[str], object] = log.warning,
+    ) -> None:
+        """`started`: MLflow's own object of the run. `say` is told where the end of the run has to wait."""
         from pipeline.plots import History
 
-        self.store, self.experiment_id, self.run_id = store, experiment_id, run_id
+        self.store, self.experiment_id, self.run_id = store, started.info.experiment_id, started.info.run_id
+        self.continued = continued
+        self.started = started.info.start_time / 1000
+        """When the run began first, in seconds since 1970."""
         self.history = History()
         self.problems: list[str] = []
         self._mlflow = mlflow
         self._client = mlflow.MlflowClient(store.uri)
+        self._say = say
+        self._held = Held(self._steps_of, fresh=not continued)
         self._delivery: Delivery[Metric] = Delivery(self._send)
 
     @property
@@ -79,7 +97,10 @@ class Live:
         return None if self.store.file else f"{self.store.uri}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Values by name at an optimiser step; takes microseconds, they are sent every two seconds."""
+        """Values by name at an optimiser step; takes microseconds, they are sent every two seconds.
+
+        What the run holds already of a step is passed over, so that a training may tell again what it told before.
+        """
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -123,28 +144,79 @@ class Live:
 
         `score` gives the held-out loss per block of another model of the same vocabulary, as a folder; it is called
         only where the champion was scored on other held-out text. Raises what MLflow raises: a model that is not
-        registered is not published.
+        registered is not published. A server that is away is waited for.
         """
+        self._patiently("the model", lambda: self._client.get_run(self.run_id), time.monotonic() + PATIENCE)
         return register(self._mlflow, self._client, self.run_id, published, report, name=name, score=score)
 
     def close(self, status: str, reason: str = "") -> None:
-        """Deliver what waits and end the run as FINISHED, FAILED or KILLED."""
-        if reason:
-            self._attempt("the reason", lambda: self._client.set_tag(self.run_id, "error", reason))
-        self.problems += self._delivery.close()
-        self._attempt("the end", lambda: self._mlflow.end_run(status))
-        for problem in self.problems:
-            log.warning("MLflow: %s", problem)
+        """Deliver what waits and end the run as FINISHED, FAILED or KILLED; waits for a server that is away."""
+        deadline = time.monotonic() + (NOTICE if status == "KILLED" else PATIENCE)
+        try:
+            self._end(status, reason, deadline)
+        finally:
+            for problem in self.problems:
+                log.warning("MLflow: %s", problem)
+
+    def _end(self, status: str, reason: str, deadline: float) -> None:
+        with few_retries() if status == "KILLED" else nullcontext():
+            try:
+                lost = self._delivery.close(deadline - time.monotonic(), say=self._tell)
+            except KeyboardInterrupt:
+                self.problems += self._delivery.close(0.0)
+                raise
+            self.problems += lost
+            self._patiently("the end", partial(self._set_ended, status), deadline)
+            if reason:
+                self._attempt("the reason", lambda: self._client.set_tag(self.run_id, "error", reason))
+
+    def _set_ended(self, status: str) -> None:
+        """MLflow's own `end_run` forgets the run even where it fails: the next attempt is by the client."""
+        active = self._mlflow.active_run()
+        if active is not None and active.info.run_id == self.run_id:
+            self._mlflow.end_run(status)
+        else:
+            self._client.set_terminated(self.run_id, status)
+
+    def _patiently(self, what: str, action: Callable[[], object], deadline: float) -> None:
+        """Attempt it again and again until `deadline`, by the monotonic clock, as long as nobody answers."""
+        from mlflow.exceptions import MlflowException
+
+        told = False
+        while True:
+            try:
+                action()
+                return
+            except (MlflowException, OSError) as error:
+                left = deadline - time.monotonic()
+                if getattr(error, "error_code", None) in REFUSALS or left <= 0:
+                    self.problems.append(f"{what} of run {self.run_id} was not recorded: {first_line(error)}")
+                    return
+                if not told:
+                    self._tell(f"{what} of the run waits ({first_line(error)}); trying for {left:.0f} s")
+                told = True
+            time.sleep(1.0)
+
+    def _tell(self, text: str) -> None:
+        self._say(f"MLflow at {self.store.uri}: {text}; Ctrl-C gives up")
+
+    def _steps_of(self, name: str) -> list[int]:
+        return [metric.step for metric in self._client.get_metric_history(self.run_id, name)]
 
     def _send(self, metrics: "Sequence[Metric]") -> None:
         from mlflow.exceptions import MlflowException
 
+        new: Sequence[Metric] = ()
         try:
-            self._client.log_batch(self.run_id, metrics=metrics)
-        except MlflowException as error:
-            if error.error_code in REFUSALS:
+            new = self._held.without(metrics)
+            if new:
+                self._client.log_batch(self.run_id, metrics=new)
+        except Exception as error:
+            self._held.doubt(new)  # it may have been written, with the answer lost
+            if isinstance(error, MlflowException) and error.error_code in REFUSALS:
                 raise Refused(first_line(error)) from error
             raise
+        self._held.add(new)
 
     def _attempt(self, what: str, action: Callable[[], object]) -> None:
         from mlflow.exceptions import MlflowException
@@ -156,11 +228,11 @@ class Live:
 
 
 @contextmanager
-def run(config: TrackingConfig, about: RunAbout) -> Iterator[Live]:
+def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = log.warning) -> Iterator[Live]:
     """Start a run, or continue `about.run_id`, and end it with what became of the block.
 
-    FINISHED, KILLED for an interrupt, FAILED (with the tag `error`) for everything else that is raised. Raises
-    `InputError` for a run that the store does not know.
+    FINISHED, KILLED for Ctrl-C and SIGTERM, FAILED for everything else that is raised; the tag `error` says why. Raises
+    `InputError` for a run that the store does not know. `say` is told where the end has to wait for a server.
     """
     mlflow = quiet_mlflow()
     store = store_of(config)
@@ -169,11 +241,14 @@ def run(config: TrackingConfig, about: RunAbout) -> Iterator[Live]:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(store.uri)  # child processes inherit it
     try:
-        live = _start(mlflow, config, store, about)
+        live = _start(mlflow, config, store, about, say)
         try:
             yield live
         except KeyboardInterrupt:
             live.close("KILLED", "interrupted")
+            raise
+        except (Terminated, Preempted):
+            live.close("KILLED", "stopped by SIGTERM")
             raise
         except BaseException as error:
             live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
@@ -214,7 +289,19 @@ def quiet_mlflow() -> Any:
     return mlflow
 
 
-def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout) -> Live:
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """MLflow asks once and no more: there is little time."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> Live:
     """The experiment (made once), the run, and what is known before the first stage."""
     client = mlflow.MlflowClient(store.uri)
     experiment_id = _experiment(client, config, store)
@@ -230,7 +317,7 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout) -
     except mlflow.exceptions.MlflowException as error:
         name = about.run_id or about.name
         raise InputError(f"run {name} cannot start in {store.uri}: {first_line(error)}") from error
-    live = Live(mlflow, store, started.info.experiment_id, started.info.run_id)
+    live = Live(mlflow, store, started, continued=about.run_id is not None, say=say)
     if config.system_metrics and not measurable:
         live.problems.append("system metrics need psutil: pip install psutil")
     known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import ray
 
@@ -11,10 +12,12 @@ from pipeline.cluster import cluster, has_other_machines
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
 from pipeline.hardware import hardware
-from pipeline.outcome import CONFIG, deliver
+from pipeline.lock import alone
+from pipeline.outcome import CONFIG, deliver, deliver_again
 from pipeline.preflight import preflight, preflight_on_cluster
 from pipeline.reuse import Made, Reuse, Silent
 from pipeline.run import Products, prepared
+from pipeline.stop import Stop, stopping
 from pipeline.store import store_of
 from pipeline.tracking import Live, RunAbout
 from pipeline.tracking import run as tracked
@@ -47,9 +50,14 @@ VERSION = 1
 def tune(config: PipelineConfig, console: Console) -> Search:
     """Search, confirm, and say whether anything is better than the paper's setting; recorded as a stage is.
 
-    A search that was killed goes on where it was; a finished one is only shown.
+    A search that was killed goes on where it was; a finished one is only shown. Raises what `pipeline.run.run` does.
     """
     workdir = check_writable(config.workdir)
+    with stopping() as stop, alone(workdir, config.root, stop.lose):
+        return _tune(config, workdir, console, stop)
+
+
+def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -> Search:
     config = replace(config, until="publish")  # a search needs blocks, wherever a run of this recipe would stop
     preflight(config)
     paper_point(config.tune, config.distil)
@@ -67,12 +75,20 @@ def tune(config: PipelineConfig, console: Console) -> Search:
         hardware=hardware(),
         run_id=run_before(config, found.folder),
     )
-    with cluster(console.verbose, state=True), tracked(config.tracking, about) as live:
+    with cluster(console.verbose, state=True), tracked(config.tracking, about, console.say) as live:
+        stop.listen()
         preflight_on_cluster(config, has_other_machines())
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
             (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         note_run(live, found.folder)
-        step = Reuse(root=config.root, seed=config.seed, watch=console, on_metrics=partial(deliver, live))
+        step = Reuse(
+            root=config.root,
+            seed=config.seed,
+            watch=console,
+            on_metrics=partial(deliver, live),
+            on_reused=partial(deliver_again, live),
+            stop=stop,
+        )
         ready = prepared(step, config)
         assert ready.blocks is not None, "only a run until `teacher` has none"
         live.log_dataset(ready.corpus.artifact, config.corpus.source)

@@ -19,9 +19,10 @@ from pipeline.environment import environment
 from pipeline.plain import to_plain
 from pipeline.recipes import NAMES, recipe
 from pipeline.record import Record, identify, write_record
+from pipeline.stop import Terminated
 from pipeline.tuning.config import PAPER, TuneConfig, dimension
 from pipeline.tuning.verdict import Confirmed, Search, judge
-from stages.errors import ConfigError, InputError
+from stages.errors import ConfigError, InputError, Preempted
 from stages.storage import Folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -153,6 +154,21 @@ def test_ctrl_c_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert status_of(stop, verbose=False) == 130
     assert "continues" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (Terminated(), "stopped by SIGTERM; the same command continues\n"),
+        (Preempted(1250), "stopped by SIGTERM; the same command continues from the checkpoint of step 1250\n"),
+    ],
+)
+def test_sigterm_is_status_75(error: BaseException, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop() -> None:
+        raise error
+
+    assert status_of(stop, verbose=False) == 75
+    assert capsys.readouterr().err == sentence
 
 
 def test_fault_is_status_1_with_one_line_and_the_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:

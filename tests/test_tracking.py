@@ -1,6 +1,9 @@
 """What a run leaves in MLflow, read back through MLflow's own client from a real store."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,10 +14,11 @@ import mlflow
 import pytest
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from pipeline.stop import Terminated
 from pipeline.store import TrackingConfig
 from pipeline.tracking import RunAbout, run, workdir_of
 from stages.corpus import Corpus
-from stages.errors import InputError
+from stages.errors import InputError, Preempted
 from stages.storage import Folder
 
 ABOUT = RunAbout(
@@ -121,6 +125,74 @@ def test_run_continued_goes_on_in_the_same_run_of_the_same_experiment(config: Tr
     assert found.data.params["seed"] == "7", "a parameter is written once"
     assert found.data.params["new"] == "1"
     assert len(read.search_runs([first.experiment_id])) == 1
+
+
+@pytest.mark.parametrize("error", [Terminated(), Preempted(7)])
+def test_run_stopped_by_sigterm_is_killed_with_its_metrics(config: TrackingConfig, error: BaseException) -> None:
+    def training() -> None:
+        with run(config, ABOUT) as live:
+            live.log_metrics(1, {"loss": 2.0})
+            raise error
+
+    with pytest.raises(type(error)):
+        training()
+    (found,) = client(config).search_runs(["1"])
+    assert found.info.status == "KILLED"
+    assert found.data.tags["error"] == "stopped by SIGTERM"
+    assert found.data.metrics["loss"] == 2.0
+
+
+KILLED_DRIVER = """
+import os, signal, sys, time
+from pipeline.stop import Terminated
+from pipeline.store import TrackingConfig
+from pipeline.tracking import RunAbout, run
+about = RunAbout(name="demo", workdir="/w", fingerprint="f1", parameters={}, yaml="")
+with run(TrackingConfig(uri=sys.argv[1], system_metrics=False), about) as live:
+    for step in range(1, 21):
+        live.log_metrics(step, {"loss": float(step)})
+        if step == 12:
+            time.sleep(4)  # these are delivered, and the rest is not
+    print(live.run_id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_run_of_a_killed_driver_continued_has_every_step_once_and_ends_finished(config: TrackingConfig) -> None:
+    """The checkpoint was of step 16: history up to there is told again, and the steps after it are done again."""
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_DRIVER, str(config.uri)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    run_id = killed.stdout.strip()
+    read = client(config)
+    before = read.get_metric_history(run_id, "loss")
+    assert [m.step for m in before] == list(range(1, 13))
+    assert read.get_run(run_id).info.status == "RUNNING"
+    with run(config, RunAbout(**{**vars(ABOUT), "run_id": run_id})) as live:
+        for step in [*range(1, 17), *range(17, 31)]:
+            live.log_metrics(step, {"loss": float(step), "heldout_loss": 1.0} if step % 10 == 0 else {"loss": step})
+    assert live.problems == []
+    history = read.get_metric_history(run_id, "loss")
+    assert [(m.step, m.value) for m in history] == [(step, float(step)) for step in range(1, 31)]
+    assert [m.timestamp for m in history[:12]] == [m.timestamp for m in before], "what is there stays as it is"
+    assert [m.step for m in read.get_metric_history(run_id, "heldout_loss")] == [10, 20, 30]
+    assert [step for step, _ in live.history.curves["loss"]] == list(range(1, 31)), "the figures are whole"
+    assert read.get_run(run_id).info.status == "FINISHED"
+
+
+def test_log_metrics_told_again_in_the_same_process_is_recorded_once(config: TrackingConfig) -> None:
+    """As after a worker's death: it goes on from its checkpoint, and its first steps are known."""
+    with run(config, ABOUT) as live:
+        for step in [1, 2, 3, 4, 3, 4, 5]:
+            live.log_metrics(step, {"loss": float(step)})
+            time.sleep(0.01)
+    assert [m.step for m in client(config).get_metric_history(live.run_id, "loss")] == [1, 2, 3, 4, 5]
+    assert [step for step, _ in live.history.curves["loss"]] == [1, 2, 3, 4, 5]
 
 
 def test_run_unknown_run_id_is_bad_input(config: TrackingConfig) -> None:

@@ -1,0 +1,177 @@
+"""Claims on a folder that is reached as an object store is: who gets it, who loses it, who is taken for dead."""
+
+import os
+import threading
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from pipeline.holder import Holder
+from pipeline.lease import BEAT, DEAD, LOCK, Claim, leased
+from pipeline.lock import alone
+from stages.errors import InputError
+from stages.storage import Folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(f"file://{tmp_path}/bucket")
+
+
+def claim(folder: Folder, name: str) -> Claim:
+    """One whose place in the order is known."""
+    made = Claim(folder, Holder(host=name, pid=1, since="2026-01-01T00:00:00Z", command="distil run demo"))
+    made.name = name
+    return made
+
+
+def unheard_of_for(seconds: float, one: Claim) -> None:
+    """Age a claim, as the store tells its age."""
+    file = Path(one.folder.uri.removeprefix("file://")) / f"{one.name}.json"
+    then = file.stat().st_mtime - seconds
+    os.utime(file, (then, then))
+
+
+def no_pause(seconds: float) -> None:
+    """Nobody withdraws meanwhile."""
+
+
+@pytest.mark.parametrize("second", ["a", "z"])
+def test_take_of_a_held_folder_is_refused_whichever_name_is_lower(folder: Folder, second: str) -> None:
+    claim(folder, "m").take()
+    with pytest.raises(InputError, match=r"bucket is in use by `distil run demo` on m \(process 1\) since 2026"):
+        claim(folder, second).take(no_pause)
+    assert (folder / LOCK).names() == ["m.json"], "who is refused leaves nothing"
+
+
+def test_take_after_release_succeeds_at_once(folder: Folder) -> None:
+    first = claim(folder, "a")
+    first.take()
+    first.release()
+    claim(folder, "b").take(no_pause)
+
+
+def test_take_lower_of_two_that_came_together_gets_it_once_the_other_has_withdrawn(folder: Folder) -> None:
+    lower, higher = claim(folder, "a"), claim(folder, "b")
+    higher._write()  # both have written and nobody has looked yet
+    refused: list[InputError] = []
+
+    def higher_looks(seconds: float) -> None:
+        with pytest.raises(InputError) as raised:
+            higher.take(no_pause)
+        refused.append(raised.value)
+
+    lower.take(higher_looks)
+    assert "on a (process 1)" in str(refused[0])
+    assert (folder / LOCK).names() == ["a.json"]
+
+
+class Turns:
+    """Three takers, stepped through one store operation at a time, in a given order of turns."""
+
+    def __init__(self, folder: Folder, order: tuple[str, ...]) -> None:
+        self.order, self.winners, self.at = order, [], 0
+        self.turn = threading.Condition()
+        self.left = set(order)
+        self.threads = [threading.Thread(target=self.work, args=(folder, name)) for name in sorted(self.left)]
+
+    def work(self, folder: Folder, name: str) -> None:
+        one = claim(folder, name)
+        for operation in ("_write", "_others"):
+            setattr(one, operation, self.in_turn(name, getattr(one, operation)))
+        try:
+            one.take(no_pause)
+            self.winners.append(name)
+        except InputError:
+            pass
+        with self.turn:
+            self.left.discard(name)
+            self.turn.notify_all()
+
+    def in_turn(self, name: str, action: Callable[[], object]) -> Callable[[], object]:
+        def when_it_is_ours() -> object:
+            with self.turn:
+                self.turn.wait_for(lambda: self.current() == name, timeout=20)
+                self.at += 1
+                try:
+                    return action()
+                finally:
+                    self.turn.notify_all()
+
+        return when_it_is_ours
+
+    def current(self) -> str:
+        while self.order[self.at % len(self.order)] not in self.left:
+            self.at += 1
+        return self.order[self.at % len(self.order)]
+
+    def run(self) -> list[str]:
+        for thread in self.threads:
+            thread.start()
+        for thread in self.threads:
+            thread.join(30)
+        return self.winners
+
+
+@pytest.mark.parametrize("order", [*permutations("abc"), ("a", "a", "b", "b", "c"), ("c", "b", "b", "a", "a", "a")])
+def test_take_three_at_once_has_one_holder(folder: Folder, order: tuple[str, ...]) -> None:
+    assert len(Turns(folder, order).run()) == 1
+
+
+def test_take_a_dead_holder_s_folder_and_the_dead_one_finds_out(folder: Folder) -> None:
+    dead, heir = claim(folder, "a"), claim(folder, "b")
+    dead.take()
+    unheard_of_for(DEAD - 5, dead)
+    with pytest.raises(InputError, match="in use"):
+        heir.take(no_pause)
+    unheard_of_for(10, dead)
+    heir.take(no_pause)
+    with pytest.raises(InputError, match=r"taken over by another run.*not been heard of for 60 s"):
+        dead.beat()
+    heir.beat()
+
+
+def test_beat_keeps_a_claim_alive(folder: Folder) -> None:
+    holder = claim(folder, "a")
+    holder.take()
+    unheard_of_for(DEAD + 5, holder)
+    holder.beat()
+    with pytest.raises(InputError, match="in use"):
+        claim(folder, "b").take(no_pause)
+
+
+def test_a_claim_written_again_by_one_that_was_taken_for_dead_counts_for_nobody(folder: Folder) -> None:
+    dead, heir = claim(folder, "a"), claim(folder, "b")
+    dead.take()
+    unheard_of_for(DEAD + 5, dead)
+    heir.take(no_pause)
+    dead._write()  # it wakes up in the middle of its heartbeat
+    heir.release()
+    claim(folder, "c").take(no_pause)
+
+
+def test_leased_that_is_taken_over_tells_so_from_its_thread(folder: Folder) -> None:
+    told, heard = threading.Event(), []
+    who = Holder(host="h", pid=1, since="", command="distil")
+
+    def on_lost(error: Exception) -> None:
+        heard.append(error)
+        told.set()
+
+    with leased(folder, who, on_lost, every=0.05):
+        (name,) = (folder / LOCK).names()
+        (folder / LOCK).write_bytes(name.replace(".json", ".over"), b"")
+        assert told.wait(20)
+    assert isinstance(heard[0], InputError)
+    assert BEAT < DEAD / 3, "two beats may fail"
+
+
+def test_alone_on_an_object_store_leaves_it_free(tmp_path: Path, folder: Folder) -> None:
+    for _ in range(2):
+        with alone(tmp_path / "work", folder, pytest.fail):
+            with pytest.raises(InputError, match="bucket is in use"), alone(tmp_path / "w2", folder, pytest.fail):
+                pytest.fail("two at a time")
+            assert len((folder / LOCK).names()) == 1
+        assert (folder / LOCK).names() == []
