@@ -121,15 +121,15 @@ def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> Pipeline
     )  # fmt: skip
 
 
-def submit(cluster: TwoNodes, config: PipelineConfig) -> None:
-    """`ray job submit … -- distil run`, as a person does it."""
+def submit(cluster: TwoNodes, config: PipelineConfig, job: str | None = None) -> None:
+    """`ray job submit … -- distil run`, as a person does it. The job is called as the config, unless said."""
     file = cluster.home / f"{config.name}.yaml"
     file.write_text(to_yaml(config))
-    words = ["--submission-id", config.name, "--", "distil", "run", "--config", str(file)]
+    words = ["--submission-id", job or config.name, "--", "distil", "run", "--config", str(file)]
     done = ray_job_submit(cluster, cluster.env, words)
     if done.returncode:
-        raise RuntimeError(f"the job {config.name} was not taken:\n{done.stdout}{done.stderr}")
-    say(f"submitted {config.name}")
+        raise RuntimeError(f"the job {job or config.name} was not taken:\n{done.stdout}{done.stderr}")
+    say(f"submitted {job or config.name}")
 
 
 def is_refused(cluster: TwoNodes) -> bool:

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -57,7 +57,15 @@ class TwoNodes:
     mlflow: str
     env: dict[str, str]
     """For processes that may come in: it names the token."""
+    gcs: str
     second: Node
+    started: list[subprocess.Popen[bytes]] = field(repr=False)
+    """All background processes, to be ended."""
+
+    def start_another(self, cpus: int = 2) -> Node:
+        """A node in the place of one that was killed, as an autoscaler would start it."""
+        name = f"b{len(self.started)}"
+        return start_node(self.home, name, SECOND, cpus, ["--address", self.gcs], self.env, self.started)
 
 
 @contextmanager
@@ -78,7 +86,7 @@ def two_nodes(cpus: tuple[int, int] = (4, 2)) -> Iterator[TwoNodes]:
         wait_for(f"http://{HEAD}:{dashboard}/api/version", token.read_text())
         second = start_node(home, "b", SECOND, cpus[1], ["--address", f"{HEAD}:{gcs}"], env, started)
         wait_for(f"{mlflow}/health")
-        yield TwoNodes(home, f"http://{HEAD}:{dashboard}", mlflow, env, second)
+        yield TwoNodes(home, f"http://{HEAD}:{dashboard}", mlflow, env, f"{HEAD}:{gcs}", second, started)
     finally:
         for process in reversed(started):
             end(process, [signal.SIGTERM, signal.SIGKILL])
