@@ -61,7 +61,7 @@ class TwoNodes:
 
 
 @contextmanager
-def two_nodes(cpus: tuple[int, int] = (4, 2)) -> Iterator[TwoNodes]:
+def two_nodes(cpus: tuple[int, int] = (3, 3)) -> Iterator[TwoNodes]:
     """Both nodes and the MLflow server while the block runs; nothing of them is left afterwards, whatever happens."""
     home = Path(mkdtemp(prefix="dr"))  # short: the path of a Unix socket has 107 characters at most
     started: list[subprocess.Popen[bytes]] = []
