@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import ray
 
+from stages.room import may_grow
+
 OBJECT_STORE_BYTES = 512 * 1024**2
 """Of a local Ray: batches are small, and a laptop has other uses for its memory than Ray's default of 30 %."""
 LOOPBACK = "127.0.0.1"
@@ -73,5 +75,5 @@ def free_port() -> int:
 
 
 def has_other_machines() -> bool:
-    """Whether tasks may run on a machine other than this one."""
-    return len([node for node in ray.nodes() if node["Alive"]]) > 1
+    """Whether tasks may run on a machine other than this one, now or once the cluster has grown."""
+    return may_grow() or len([node for node in ray.nodes() if node["Alive"]]) > 1

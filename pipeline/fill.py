@@ -31,6 +31,8 @@ def fill(text: str, workdir: Path) -> None:
     if report is None:
         raise InputError(f"the run in {workdir} has no report.json yet; let `distil run` finish first.")
     root = from_yaml((workdir / CONFIG).read_text(encoding="utf-8"), str(workdir / CONFIG)).root
+    if not (root / report.folders.student).exists():
+        raise InputError(f"the run in {workdir} keeps its models in {root}, which is not on this machine.")
     teacher = guesses(root / report.folders.teacher, text)
     student = guesses(root / report.folders.student, text)
     console = Console(highlight=False)

@@ -48,7 +48,7 @@ def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:
         rule = f"must be at most {positions}, the teacher's positions"
         raise ConfigError("tokens.block_length", length, rule)
     batch = config.distil.global_batch
-    Plan(shard_rows=(batch,), global_batch=batch, steps=1, seed=0).streams_of(0, config.distil.workers)
+    Plan(shard_rows=(batch,), global_batch=batch, steps=1, seed=0).streams_of(0, config.distil.most_workers)
 
 
 def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:

@@ -94,9 +94,11 @@ def find_workdir(run: str, runs: Path = RUNS) -> Path:
         if found is not None and run in found.mlflow_run_ids:
             return workdir
     if re.fullmatch("[0-9a-f]{32}", run):  # it ran elsewhere on this machine, or on another one
+        from pipeline.fetched import fetch
         from pipeline.tracking import workdir_of
 
-        return Path(workdir_of(TrackingConfig(), run))
+        workdir = Path(workdir_of(TrackingConfig(), run))
+        return workdir if read_run(workdir) is not None else fetch(TrackingConfig(), run, runs / run)
     raise InputError(_not_found(run, known))
 
 

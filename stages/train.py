@@ -21,6 +21,7 @@ from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, Preempted, unwrap
 from stages.mail import listen
+from stages.room import most_gpus
 from stages.shards import settle_shards
 from stages.storage import Folder
 from stages.tokens import MAX_MASK_RATE, Blocks
@@ -58,8 +59,9 @@ class TrainConfig:
     precision: Precision = "auto"
     """auto: bf16 where the hardware has it, fp16 with scaling on other GPUs, fp32 on other CPUs. fp64 is for
     comparing."""
-    workers: int = elsewhere(1)
-    """Training processes, one GPU each where `gpu` is set."""
+    workers: int | tuple[int, int] = elsewhere(1)
+    """Training processes, one GPU each where `gpu` is set; or the fewest and the most, as many as there is room for:
+    machines may come and go, and the same rows are learned from in every step."""
     gpu: bool | None = elsewhere(None)
     """None: where the cluster has one."""
     threads: int | None = elsewhere(None)
@@ -89,7 +91,7 @@ class TrainConfig:
     """Whether each worker writes the row numbers of every step into `rows/` of the stage's folder, for an audit."""
 
     def __post_init__(self) -> None:
-        positive = "steps epochs global_batch micro_batch learning_rate workers threads cpus_per_worker log_every"
+        positive = "steps epochs global_batch micro_batch learning_rate threads cpus_per_worker log_every"
         for name in [
             *positive.split(),
             "max_skipped",
@@ -101,14 +103,27 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"distil.{name}", value, "must be above 0")
+        if not 0 < self.fewest_workers <= self.most_workers:
+            rule = "must be above 0, or two such numbers, the fewest first: 2,8"
+            raise ConfigError("distil.workers", self.workers, rule)
         for name in ("warmup", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"distil.{name}", getattr(self, name), "must be at least 0 and below 1")
-        if not 0 < self.gpu_share <= 1 or (self.gpu_share < 1 and self.workers > 1):
+        if not 0 < self.gpu_share <= 1 or (self.gpu_share < 1 and self.most_workers > 1):
             rule = "must be above 0 and at most 1, and 1 where there are several workers: NCCL takes one a GPU"
             raise ConfigError("distil.gpu_share", self.gpu_share, rule)
         if not 0 < self.mask_rate <= MAX_MASK_RATE:
             raise ConfigError("distil.mask_rate", self.mask_rate, f"must be above 0 and at most {MAX_MASK_RATE}")
+
+    @property
+    def fewest_workers(self) -> int:
+        """With which training still goes on."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        """With which training begins where there is room."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     def total_steps(self, rows: int) -> int:
         """Optimiser steps of the whole run over `rows` blocks; whole steps of whole batches."""
@@ -226,13 +241,13 @@ def plan_of(config: TrainConfig, blocks: Blocks, steps: int, seed: int) -> Plan:
         steps=steps,
         seed=seed,
     )
-    plan.streams_of(0, config.workers)
+    plan.streams_of(0, config.most_workers)
     return plan
 
 
 def scaling(config: TrainConfig, use_gpu: bool) -> ScalingConfig:
     """How many workers, and what each books from Ray."""
-    cpus = config.cpus_per_worker or worker_cpus(config.workers)
+    cpus = config.cpus_per_worker or worker_cpus(config.most_workers)
     return ScalingConfig(
         num_workers=config.workers,
         placement_strategy="SPREAD",  # over machines: a lost one takes as few workers with it as can be
@@ -254,11 +269,10 @@ def finished(folder: Folder, steps: int, tokens: int) -> Trained:
 
 def gpu_wanted(config: TrainConfig) -> bool:
     """Whether workers get GPUs; `InputError` where they are asked for and the cluster has too few."""
-    there = int(ray.cluster_resources().get("GPU", 0))
-    if config.gpu and there < config.workers * config.gpu_share:
-        raise InputError(
-            f"distil.gpu asks for {config.workers} GPU(s) and this cluster has {there}; drop --distil.gpu or add GPUs."
-        )
+    there = most_gpus()
+    if config.gpu and there < config.fewest_workers * config.gpu_share:
+        asked = f"distil.gpu asks for {config.fewest_workers} GPU(s)"
+        raise InputError(f"{asked} and this cluster has {there}; drop --distil.gpu or add GPUs.")
     return bool(there) if config.gpu is None else config.gpu
 
 

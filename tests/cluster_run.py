@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from mlflow import MlflowClient  # noqa: E402
+from tiny import tiny_bert  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
 from two_nodes import BIN, TwoNodes, two_nodes  # noqa: E402
 
 from pipeline.config import PipelineConfig, to_yaml  # noqa: E402
 from pipeline.store import TrackingConfig  # noqa: E402
+from stages.tokens import TokensConfig  # noqa: E402
 
 STEPS = 60
 TOLERANCE = 1e-4
@@ -46,7 +48,7 @@ class Outcome:
     nodes_trained: int
     """On how many nodes the undisturbed run's workers were."""
     killed_at_step: int
-    """The last step that MLflow knew of when the node was killed."""
+    """The last step that a worker had noted when the node was killed."""
     finished: bool
     """Whether both jobs succeeded and both runs reached the last step."""
     loss_undisturbed: float
@@ -75,24 +77,24 @@ def measure(cluster: TwoNodes) -> Outcome:
     say("two nodes and an MLflow server are up")
     refused = is_refused(cluster)
     say("a job without the token was " + ("refused" if refused else "taken"))
-    recipe = tiny_recipe(cluster.home)
+    recipe = cluster_recipe(cluster)
 
     nodes: set[str] = set()
-    submit(cluster, on_cluster(recipe, cluster, PEACEFUL))
+    submit(cluster, named(recipe, cluster, PEACEFUL))
     for _ in until_over(cluster, PEACEFUL):
         nodes |= nodes_of_workers(cluster)
 
     killed_at = 0
-    submit(cluster, on_cluster(recipe, cluster, STRUCK))
-    for _ in until_over(cluster, STRUCK):
-        step = last_step(cluster, STRUCK)
+    submit(cluster, named(recipe, cluster, STRUCK))
+    for _ in until_over(cluster, STRUCK, every=0.05):
+        step = step_on_disk(cluster, STRUCK)
         if not killed_at and step >= STEPS // 2:
             cluster.second.kill()
             killed_at = step
             say(f"the second node was killed at step {step}")
 
     losses = [final_loss(cluster, name) for name in (PEACEFUL, STRUCK)]
-    ends = [(status(cluster, name), last_step(cluster, name)) for name in (PEACEFUL, STRUCK)]
+    ends = [(status(cluster, name), step_in_mlflow(cluster, name)) for name in (PEACEFUL, STRUCK)]
     return Outcome(
         nodes_trained=len(nodes),
         killed_at_step=killed_at,
@@ -103,22 +105,29 @@ def measure(cluster: TwoNodes) -> Outcome:
     )
 
 
-def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:
-    """The recipe with everything on the cluster's storage and MLflow; two workers, no dropout, fp32.
+def cluster_recipe(cluster: TwoNodes) -> PipelineConfig:
+    """A run that two nodes have room for with two workers, and one node with one: fp32, no dropout.
 
-    A report for every step: Ray Train takes one each quarter of a second, so half way is not over in a moment.
+    A step is work enough for half way not to be over in a moment. The teacher has learned nothing; its student does.
     """
+    shape = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "max_position_embeddings": 40}
+    recipe = tiny_recipe(cluster.home, tiny_bert(layers=4, scale=0.02, **shape))
+    distil = replace(
+        recipe.distil, steps=STEPS, workers=(1, 2), cpus_per_worker=2, threads=1, global_batch=32, micro_batch=32,
+        log_every=1, evaluate_every=30, checkpoint_every=7, dropout=0.0, precision="fp32", row_log=True,
+    )  # fmt: skip
+    return replace(recipe, tokens=TokensConfig(block_length=32), distil=distil)
+
+
+def named(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:
+    """The recipe with a place of its own on the cluster's storage and in its MLflow."""
     return replace(
         recipe,
         name=name,
         workdir=str(cluster.home / "head" / name),
         storage=str(cluster.home / "storage" / name),
-        distil=replace(
-            recipe.distil, steps=STEPS, workers=2, threads=1, log_every=1, evaluate_every=30, checkpoint_every=7,
-            dropout=0.0, precision="fp32",
-        ),
         tracking=TrackingConfig(uri=cluster.mlflow, experiment=name, system_metrics=False),
-    )  # fmt: skip
+    )
 
 
 def submit(cluster: TwoNodes, config: PipelineConfig, job: str | None = None) -> None:
@@ -149,14 +158,14 @@ def ray_job_submit(cluster: TwoNodes, env: dict[str, str], words: list[str]) -> 
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
-def until_over(cluster: TwoNodes, name: str) -> Iterator[None]:
-    """Come back every quarter of a second while the job lasts; RuntimeError, with its log, where it fails."""
+def until_over(cluster: TwoNodes, name: str, every: float = 0.25) -> Iterator[None]:
+    """Come back every few moments while the job lasts; RuntimeError, with its log, where it fails."""
     end = time.monotonic() + PATIENCE
     while status(cluster, name) in ("PENDING", "RUNNING"):
         if time.monotonic() > end:
             raise TimeoutError(f"{name} was not over after {PATIENCE:.0f} s:\n{job_log(cluster, name)}")
         yield
-        time.sleep(0.25)
+        time.sleep(every)
     say(f"{name}: {status(cluster, name)}")
     if status(cluster, name) != "SUCCEEDED":
         raise RuntimeError(f"{name} failed:\n{job_log(cluster, name)}")
@@ -187,7 +196,14 @@ def ask(cluster: TwoNodes, path: str) -> Any:
         return json.load(answer)
 
 
-def last_step(cluster: TwoNodes, name: str) -> int:
+def step_on_disk(cluster: TwoNodes, name: str) -> int:
+    """The last step that a worker has noted in its row log on the shared storage; 0 before the first."""
+    logs = (cluster.home / "storage" / name).glob("distil/*/rows/*.csv")
+    lines = [line for log in logs for line in log.read_text().splitlines()[-1:]]
+    return max((int(line.split(",")[0]) for line in lines), default=0)
+
+
+def step_in_mlflow(cluster: TwoNodes, name: str) -> int:
     """The latest step whose loss is in MLflow; 0 before the first."""
     history = [point for run in runs(cluster, name) for point in client(cluster).get_metric_history(run, "loss")]
     return max((point.step for point in history), default=0)

@@ -36,13 +36,13 @@ def tiny_pipeline(home: Path, mlflow_template: Path) -> PipelineConfig:
     return replace(tiny_recipe(home), tracking=TrackingConfig(uri=f"sqlite:///{home}/mlflow.db", system_metrics=False))
 
 
-def tiny_recipe(home: Path) -> PipelineConfig:
-    """The same without a place for its records; puts text and teacher into `home`."""
+def tiny_recipe(home: Path, teacher: BertForMaskedLM | None = None) -> PipelineConfig:
+    """The same without a place for its records; puts text and `teacher`, or a tiny one, into `home`."""
     rng = np.random.default_rng(0)
     starts = rng.integers(0, len(WORDS), 600)
     lines = (" ".join(WORDS[(start + i) % len(WORDS)] for i in range(rng.integers(20, 60))) for start in starts)
     (home / "text.txt").write_text("\n".join(lines))
-    taught(tiny_bert(scale=0.05)).save_pretrained(home / "teacher")
+    (teacher or taught(tiny_bert(scale=0.05))).save_pretrained(home / "teacher")
     tiny_tokenizer(WORDS).save_pretrained(home / "teacher")
     base = recipes.demo()
     return replace(

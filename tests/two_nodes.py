@@ -69,7 +69,7 @@ class TwoNodes:
 
 
 @contextmanager
-def two_nodes(cpus: tuple[int, int] = (4, 2)) -> Iterator[TwoNodes]:
+def two_nodes(cpus: tuple[int, int] = (3, 3)) -> Iterator[TwoNodes]:
     """Both nodes and the MLflow server while the block runs; nothing of them is left afterwards, whatever happens."""
     home = Path(mkdtemp(prefix="dr"))  # short: the path of a Unix socket has 107 characters at most
     started: list[subprocess.Popen[bytes]] = []
@@ -88,8 +88,7 @@ def two_nodes(cpus: tuple[int, int] = (4, 2)) -> Iterator[TwoNodes]:
         wait_for(f"{mlflow}/health")
         yield TwoNodes(home, f"http://{HEAD}:{dashboard}", mlflow, env, f"{HEAD}:{gcs}", second, started)
     finally:
-        for process in reversed(started):
-            end(process, [signal.SIGTERM, signal.SIGKILL])
+        end_all(started)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -125,11 +124,14 @@ def start_node(
     return Node(start(command, home / f"{name}.log", env, started))
 
 
-def start_mlflow(home: Path, env: dict[str, str], started: list[subprocess.Popen[bytes]]) -> str:
+def start_mlflow(
+    home: Path, env: dict[str, str], started: list[subprocess.Popen[bytes]], artifacts: str | None = None
+) -> str:
     """An MLflow server as a head has one: database on its disk, artifacts on the shared storage; gives its address."""
     port = free_port()
     command = ["mlflow", "server", "--host", HEAD, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", f"{home}/artifacts"]
+    command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db"]
+    command += ["--artifacts-destination", artifacts or f"{home}/artifacts"]
     start(command, home / "mlflow.log", env, started)
     return f"http://{HEAD}:{port}"
 
@@ -144,6 +146,12 @@ def start(
         )
     started.append(process)
     return process
+
+
+def end_all(started: list[subprocess.Popen[bytes]]) -> None:
+    """End what was started, the last first: politely, then not."""
+    for process in reversed(started):
+        end(process, [signal.SIGTERM, signal.SIGKILL])
 
 
 def end(process: subprocess.Popen[bytes], signals: list[signal.Signals]) -> None:

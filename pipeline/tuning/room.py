@@ -35,19 +35,19 @@ def room(tune: TuneConfig, distil: DistilConfig, resources: Mapping[str, float],
     A trial needs a CPU for each worker (half of it for the tasks that read and mask) and, on GPUs, each worker's share
     of one. More than a quarter of the trials at a time would leave TPE nothing to learn from.
     """
-    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
-    fit = int(cpus // distil.workers)
+    cpus, gpus, workers = resources.get("CPU", 0.0), resources.get("GPU", 0.0), distil.most_workers
+    fit = int(cpus // workers)
     if gpu:
-        fit = min(fit, int(gpus / distil.gpu_share // distil.workers))
+        fit = min(fit, int(gpus / distil.gpu_share // workers))
     if not fit:
-        needs = f"{distil.workers} CPU(s)" + (f" and {distil.workers * distil.gpu_share:g} GPU(s)" if gpu else "")
+        needs = f"{workers} CPU(s)" + (f" and {workers * distil.gpu_share:g} GPU(s)" if gpu else "")
         raise InputError(
             f"a trial needs {needs} and this cluster has {cpus:g} CPU(s) and {gpus:g} GPU(s): lower distil.workers."
         )
     trials = min(fit, tune.max_concurrent or max(1, tune.trials // 4))
-    share = cpus / 2 / distil.workers / trials
+    share = cpus / 2 / workers / trials
     return Room(
         trials=trials,
         cpus_per_worker=1.0 if share >= 1 else max(0.01, int(share * 100) / 100),
-        threads=max(1, int(cpus // (distil.workers * trials))),
+        threads=max(1, int(cpus // (workers * trials))),
     )
