@@ -19,6 +19,7 @@ from pipeline.reuse import Made
 from pipeline.tracking import Live, PublishedModel, RunAbout
 from pipeline.workdir import read_run
 from stages import checkpoint
+from stages.corpus import SKIPPED, Corpus
 from stages.evaluate import block_losses
 from stages.pretrain import Released
 from stages.storage import Folder
@@ -62,6 +63,13 @@ def deliver_again(live: Live, made: Made[Any]) -> None:
     for report in () if last is None else checkpoint.read_state(last).history:
         step = int(report["step"])
         deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
+
+
+def say_skipped(corpus: Corpus, console: Console) -> None:
+    """Whether the corpus is without some of its files."""
+    if corpus.skipped_files:
+        where = f"{corpus.folder}/{SKIPPED} names them"
+        console.say(f"corpus: {corpus.skipped_files:,} damaged files were skipped; {where}")
 
 
 def register(config: PipelineConfig, products: "Products", live: Live) -> PublishedModel:

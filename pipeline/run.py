@@ -10,7 +10,7 @@ from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
 from pipeline.lock import alone
 from pipeline.memory import PeakMemory
-from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, show
+from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
 from pipeline.preflight import preflight, preflight_on_cluster
 from pipeline.report import read_report
 from pipeline.reuse import Made, Reuse, Silent
@@ -114,6 +114,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
     if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
+        say_skipped(plan.corpus.artifact, console)
         show(workdir, console)
         return plan
     with (
@@ -135,6 +136,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
             stop=stop,
         )
         products = graph(step, config)
+        say_skipped(products.corpus.artifact, console)
         live.log_dataset(products.corpus.artifact, config.corpus.source)
         live.log_figures()
         if products.published is not None:

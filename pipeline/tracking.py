@@ -119,7 +119,9 @@ class Live:
                 warnings.simplefilter("ignore")  # MLflow names the kind of source it guessed, twice
                 source = resolve_dataset_source(corpus.folder.uri)
             dataset = make(source, name=name, digest=corpus.digest[:36])  # MLflow takes 36 characters
-            counts = {f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents")}
+            counts = {
+                f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents", "skipped_files")
+            }
             self._mlflow.log_input(dataset, context="training", tags=counts)
             self._client.set_tag(self.run_id, "dataset_digest", corpus.digest)
 

@@ -13,7 +13,7 @@ from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
 from pipeline.hardware import hardware
 from pipeline.lock import alone
-from pipeline.outcome import CONFIG, deliver, deliver_again
+from pipeline.outcome import CONFIG, deliver, deliver_again, say_skipped
 from pipeline.preflight import preflight, preflight_on_cluster
 from pipeline.reuse import Made, Reuse, Silent
 from pipeline.run import Products, prepared
@@ -91,6 +91,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         )
         ready = prepared(step, config)
         assert ready.blocks is not None, "only a run until `teacher` has none"
+        say_skipped(ready.corpus.artifact, console)
         live.log_dataset(ready.corpus.artifact, config.corpus.source)
         budget = budget_of(config.tune, config.distil, ready.blocks.artifact)
         board = Board(

@@ -6,7 +6,8 @@ through the driver. Only `library-docs` (some 17 MB) does: there no paragraph ma
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -16,11 +17,11 @@ from ray.data import DataContext
 from stages import hub, inputs, library_docs, readers
 from stages.documents import DocumentWriter, document_id
 from stages.errors import ConfigError, InputError, unwrap
-from stages.sift import TASK_CPUS, Row, Rules, Sides, sift, tasks
+from stages.sift import TASK_CPUS, Raw, Row, Rules, Sides, Skipped, sift, tasks
 from stages.storage import Folder
 from stages.where import Where
 
-VERSION = 1
+VERSION = 2
 """Raised whenever this stage's code changes what it makes."""
 TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
 """Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
@@ -28,6 +29,11 @@ SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
 """A shard is a task of the stages after this one: 2 million characters, and up to 64 million where there is much."""
 LIBRARY_TASK_BYTES = 1 << 22
 PROBED_FILES = 16
+FOOTERS, FOOTERS_AT_A_TIME = 1000, 16
+"""Parquet footers that are read beforehand from an object store, at most (from a disk all are), and how many at once:
+each takes some 50 ms there."""
+SKIPPED = "skipped.txt"
+"""In the stage's folder: a line for each file that was skipped, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,9 @@ class CorpusConfig:
     """datasets: the subset of those that name none themselves."""
     split: str = "train"
     """datasets: which split is read."""
+    on_damaged: Literal["refuse", "skip"] = "refuse"
+    """files: what becomes of a run where a file is broken: it is refused, or goes on without the whole file, which is
+    counted; then every file is read twice, first to see whether it is whole."""
     min_characters: int = 20
     """Shorter documents are dropped: they are headings and leftovers."""
     heldout_fraction: float = 0.01
@@ -75,13 +84,16 @@ class Corpus:
     """SHA-256 over all documents' ids in their order, train and then held-out, shard by shard."""
     shards: tuple[str, ...]
     heldout_shards: tuple[str, ...]
+    skipped_files: int = 0
+    """Damaged ones that were left out by choice; `skipped.txt` names them."""
 
 
 def check(config: CorpusConfig) -> None:
     """Raise `InputError` for what can be seen to be wrong before anything is read through.
 
-    Nothing named or matched, unknown formats, empty files, and, in the first file and some of the others, text that is
-    not UTF-8 or a table without the text column; data sets and distributions that are not there.
+    Nothing named or matched, unknown formats, empty files, Parquet files without a footer, and, in the first file and
+    some of the others, text that is not UTF-8 or a table without the text column; data sets and distributions that are
+    not there. Damaged files pass where they are to be skipped.
     """
     if config.source == "library-docs":
         _library_files(config)
@@ -94,10 +106,40 @@ def check(config: CorpusConfig) -> None:
         return
     files = inputs.find(config.paths)
     for file in files:
-        if file.bytes == 0:
+        if file.bytes == 0 and config.on_damaged == "refuse":
             raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
-    for file in files[:: -(-len(files) // PROBED_FILES)]:
-        next(readers.documents(file.uri, config.text_column, "line"), None)
+    files = [file for file in files if file.bytes]
+    with ThreadPoolExecutor(FOOTERS_AT_A_TIME) as threads:
+        for damaged in threads.map(partial(_damage_of_table, config), _tables(files)):
+            if damaged is not None and config.on_damaged == "refuse":
+                raise _refused(damaged)
+    for file in files[:: -(-len(files) // PROBED_FILES) or 1]:
+        try:
+            next(readers.documents(file.uri, config.text_column, "line"), None)
+        except readers.Damaged as damaged:
+            if config.on_damaged == "refuse":
+                raise _refused(damaged) from None
+
+
+def _tables(files: list[inputs.InputFile]) -> list[str]:
+    """The Parquet files whose footers are read beforehand."""
+    tables = [file.uri for file in files if readers.format_of(file.uri)[0] == ".parquet"]
+    far = [uri for uri in tables if "://" in uri]
+    return [uri for uri in tables if "://" not in uri] + far[:: -(-len(far) // FOOTERS) or 1]
+
+
+def _damage_of_table(config: CorpusConfig, uri: str) -> readers.Damaged | None:
+    try:
+        readers.check_table(uri, config.text_column)
+    except readers.Damaged as damaged:
+        return damaged
+    return None
+
+
+def _refused(damaged: readers.Damaged) -> InputError:
+    """The same sentence, with the way out."""
+    said = str(damaged)
+    return InputError(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} corpus.on_damaged=skip leaves it out.")
 
 
 def identity(config: CorpusConfig) -> dict[str, str]:
@@ -139,17 +181,23 @@ def gather(config: CorpusConfig, where: Where) -> Corpus:
         raise InputError(
             f"the corpus is empty: no document of {config.min_characters} characters or more was left to train on; "
             "name more text in corpus.paths, or lower corpus.min_characters."
+            + (f" {len(sides.skipped)} damaged files were skipped." if sides.skipped else "")
         )
+    if sides.skipped:
+        where.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in sides.skipped).encode())
     return _corpus(where.folder, sides)
 
 
 def _gather(config: CorpusConfig, where: Where) -> Sides:
     if config.source == "library-docs":
         return _gather_library_docs(config, where)
+    empty: list[str] = []
     if config.source == "datasets":
         rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
     else:
-        files = inputs.find(config.paths)
+        found = inputs.find(config.paths)
+        files = [file for file in found if file.bytes]  # an empty one is refused by `check`, or skipped
+        empty = [f"{file.uri} is empty." for file in found if not file.bytes]
         amount = sum(file.bytes for file in files)
         rows, read = _file_rows(files, amount), partial(_read_files, config)
     rules = Rules(
@@ -157,7 +205,8 @@ def _gather(config: CorpusConfig, where: Where) -> Sides:
         heldout_fraction=config.heldout_fraction,
         shard_characters=_between(SHARD_CHARACTERS, amount // 16, MOST_SHARD_CHARACTERS),
     )
-    return sift(rows, read, rules, where)
+    sides = sift(rows, read, rules, where) if rows else Sides(train=[], heldout=[])
+    return replace(sides, skipped=[*empty, *sides.skipped])
 
 
 def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
@@ -174,9 +223,25 @@ def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
     return rows
 
 
-def _read_files(config: CorpusConfig, row: Row) -> Iterator[str]:
+def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     for uri in row["uris"]:
-        yield from readers.documents(uri, config.text_column, config.document_per)
+        if config.on_damaged == "skip" and (why := _damage(config, uri)) is not None:
+            yield Skipped(why=why)
+            continue
+        try:
+            yield from readers.documents(uri, config.text_column, config.document_per)
+        except readers.Damaged as damaged:
+            raise _refused(damaged) from None
+
+
+def _damage(config: CorpusConfig, uri: str) -> str | None:
+    """What is wrong with a file, after reading it through; None where it is whole."""
+    try:
+        for _ in readers.documents(uri, config.text_column, "line"):
+            pass
+    except readers.Damaged as damaged:
+        return str(damaged)
+    return None
 
 
 def _dataset_rows(config: CorpusConfig) -> list[Row]:
@@ -185,7 +250,7 @@ def _dataset_rows(config: CorpusConfig) -> list[Row]:
     return [{"index": part.index, "count": part.count, "amount": 1, **asdict(part.data)} for part in parts]
 
 
-def _read_part(config: CorpusConfig, row: Row) -> Iterator[str]:
+def _read_part(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     data = hub.DataSet(path=row["path"], name=row["name"], split=row["split"], revision=row["revision"])
     return hub.documents(hub.Part(data=data, index=row["index"], count=row["count"]), config.text_column)
 
@@ -248,6 +313,7 @@ def _corpus(folder: Folder, sides: Sides) -> Corpus:
         digest=hashlib.sha256(ordered.encode()).hexdigest(),
         shards=tuple(shard.name for shard in sides.train),
         heldout_shards=tuple(shard.name for shard in sides.heldout),
+        skipped_files=len(sides.skipped),
     )
 
 

@@ -2,6 +2,9 @@
 
 `.txt` (a document a line, or one a file), `.jsonl` and `.csv` (a document a row), each plain, `.gz` or `.zst`, and
 `.parquet`. Text is UTF-8: anything else is an error that names the file and the byte, never a guess.
+
+A file whose bytes can be read and not be understood is `Damaged`; one that cannot be reached, or has no such column, is
+not, and is never passed over.
 """
 
 import csv
@@ -9,6 +12,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import pyarrow as pa
@@ -22,6 +26,10 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 CHUNK_BYTES = 1 << 20
 PARQUET_ROWS = 64
 """Rows decoded at once: few, since one may be a whole book."""
+
+
+class Damaged(InputError):
+    """A file's content is broken: cut short, overwritten, not what its name says."""
 
 
 def format_of(name: str) -> tuple[str, str | None]:
@@ -41,7 +49,8 @@ def format_of(name: str) -> tuple[str, str | None]:
 def documents(uri: str, column: str, per: Literal["line", "file"]) -> Iterator[str]:
     """The raw documents of a file in order; `per` bears on .txt alone, `column` on all others.
 
-    Raises `InputError` for text that is not UTF-8, a table without the column, and a file that cannot be read.
+    Raises `Damaged` for content that cannot be understood, text that is not UTF-8 included; `InputError` for a table
+    without the column, and a file that cannot be reached.
     """
     suffix, compression = format_of(uri)
     try:
@@ -55,8 +64,30 @@ def documents(uri: str, column: str, per: Literal["line", "file"]) -> Iterator[s
             yield "".join(_text(uri, compression))
         else:
             yield from _lines(uri, compression)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {uri}: {_first_line(error)}; is it whole, and what its name says?") from error
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise _unread(uri, error) from error
+
+
+def check_table(uri: str, column: str) -> None:
+    """Read a Parquet file's footer alone, which a file that was cut short has not; raises as `documents` does."""
+    try:
+        with _table(uri, column):
+            return
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise _unread(uri, error) from error
+
+
+def _unread(uri: str, error: Exception) -> InputError:
+    """pyarrow says with the same OSError that the store is away and that a page is broken: what tells the two apart is
+    whether the bare bytes can be read to their end."""
+    try:
+        filesystem, path = filesystem_of(uri)
+        with filesystem.open_input_stream(path, compression=None) as stream:
+            while stream.read(CHUNK_BYTES):
+                pass
+    except (OSError, pa.ArrowException) as unreachable:
+        return InputError(f"cannot read {uri}: {_first_line(unreachable)}; check the address and your access.")
+    return Damaged(f"cannot read {uri}: {_first_line(error)}; is it whole, and what its name says?")
 
 
 def _text(uri: str, compression: str | None) -> Iterator[str]:
@@ -81,7 +112,7 @@ def _decode(piece: bytes, offset: int, uri: str) -> str:
         text = piece.decode("utf-8")
     except UnicodeDecodeError as error:
         at = offset + error.start
-        raise InputError(
+        raise Damaged(
             f"{uri} is not UTF-8: byte {piece[error.start]:#04x} at offset {at:,}; convert it (iconv -t UTF-8)."
         ) from None
     return text.removeprefix("\ufeff") if offset == 0 else text
@@ -100,9 +131,9 @@ def _jsonl(uri: str, compression: str | None, column: str) -> Iterator[str]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise InputError(f"{uri} line {number:,} is not JSON: {_first_line(error)}; mend or remove it.") from None
+            raise Damaged(f"{uri} line {number:,} is not JSON: {_first_line(error)}; mend or remove it.") from None
         if not isinstance(row, dict):
-            raise InputError(f"{uri} line {number:,} is no JSON object; every line must be one, with {column!r} in it.")
+            raise Damaged(f"{uri} line {number:,} is no JSON object; every line must be one, with {column!r} in it.")
         if column not in row:
             raise _no_column(f"{uri} line {number:,}", column, list(row))
         if isinstance(row[column], str):
@@ -121,18 +152,32 @@ def _csv(uri: str, compression: str | None, column: str) -> Iterator[str]:
         place = header.index(column)
         for row in rows:
             if row and len(row) <= place:
-                raise InputError(
+                raise Damaged(
                     f"{uri} line {rows.line_num:,} has {len(row)} of {len(header)} columns; mend or remove it."
                 )
             yield from row[place : place + 1]
     except csv.Error as error:
-        raise InputError(f"{uri} line {rows.line_num:,} is not CSV: {_first_line(error)}; mend or remove it.") from None
+        raise Damaged(f"{uri} line {rows.line_num:,} is not CSV: {_first_line(error)}; mend or remove it.") from None
 
 
 def _parquet(uri: str, column: str) -> Iterator[str]:
+    with _table(uri, column) as table:
+        rows = 0
+        for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
+            rows += batch.num_rows
+            yield from (text for text in batch.column(0).to_pylist() if text is not None)
+        if rows != table.metadata.num_rows:  # the footer has no checksum, but says twice how many there are
+            raise Damaged(
+                f"{uri} holds {rows:,} rows and not the {table.metadata.num_rows:,} it speaks of; make it anew."
+            )
+
+
+@contextmanager
+def _table(uri: str, column: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file that has the column, with text in it. Pages that have a checksum are held against it."""
     filesystem, path = filesystem_of(uri)
     with filesystem.open_input_file(path) as stream:
-        table = pq.ParquetFile(stream)
+        table = pq.ParquetFile(stream, page_checksum_verification=True)
         schema = table.schema_arrow
         if column not in schema.names:
             raise _no_column(uri, column, schema.names)
@@ -140,8 +185,7 @@ def _parquet(uri: str, column: str) -> Iterator[str]:
         value = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (pa.types.is_string(value) or pa.types.is_large_string(value)):
             raise _not_text(uri, column, str(kind))
-        for batch in table.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
-            yield from (text for text in batch.column(0).to_pylist() if text is not None)
+        yield table
 
 
 def _no_column(place: str, column: str, there: list[str]) -> InputError:

@@ -5,7 +5,7 @@ run again after its machine died writes over what it had begun.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +23,13 @@ _SHARD = pa.struct(
     [("name", pa.string()), ("documents", pa.int64()), ("characters", pa.int64()), ("digest", pa.string())]
 )
 _TOTALS = pa.schema(
-    [("train", pa.list_(_SHARD)), ("heldout", pa.list_(_SHARD)), ("done", pa.int64()), ("error", pa.string())]
+    [
+        ("train", pa.list_(_SHARD)),
+        ("heldout", pa.list_(_SHARD)),
+        ("skipped", pa.list_(pa.string())),
+        ("done", pa.int64()),
+        ("error", pa.string()),
+    ]
 )
 
 Row = dict[str, Any]
@@ -40,11 +46,23 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that was left out, in the place of its documents; `why` names it."""
+
+    why: str
+
+
+Raw = str | Skipped
+"""What is read: a document's raw text, or what stands for a file's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sides:
-    """The shards written, in order."""
+    """The shards written, in order, and why each file that was skipped was."""
 
     train: list[ShardTotals]
     heldout: list[ShardTotals]
+    skipped: list[str] = field(default_factory=list)
 
 
 def tasks(rows: list[Row]) -> Dataset:
@@ -52,7 +70,7 @@ def tasks(rows: list[Row]) -> Dataset:
     return ray.data.from_items(rows, override_num_blocks=len(rows))
 
 
-def sift(rows: list[Row], read: Callable[[Row], Iterator[str]], rules: Rules, where: Where) -> Sides:
+def sift(rows: list[Row], read: Callable[[Row], Iterator[Raw]], rules: Rules, where: Where) -> Sides:
     """Write `train/` and `heldout/` in `where.folder`: the documents that `read` yields for each row, row by row.
 
     A row's `amount` is what it adds to the progress, in files. Raises the `InputError` of the first row that has one.
@@ -69,12 +87,13 @@ def sift(rows: list[Row], read: Callable[[Row], Iterator[str]], rules: Rules, wh
             raise InputError(row["error"])
         sides.train.extend(ShardTotals(**shard) for shard in row["train"])
         sides.heldout.extend(ShardTotals(**shard) for shard in row["heldout"])
+        sides.skipped.extend(row["skipped"])
         done += row["done"]
         where.on_progress(done, total, "files")
     return sides
 
 
-def _sift_one(batch: pa.Table, read: Callable[[Row], Iterator[str]], rules: Rules, folder: Folder) -> pa.Table:
+def _sift_one(batch: pa.Table, read: Callable[[Row], Iterator[Raw]], rules: Rules, folder: Folder) -> pa.Table:
     """The task: one row's documents into its own shards.
 
     Bad input comes back as a value: raised, Ray Data would print it with two stack traces before we could say it in one
@@ -84,19 +103,23 @@ def _sift_one(batch: pa.Table, read: Callable[[Row], Iterator[str]], rules: Rule
     try:
         sides = _write(row["task"], read(row), rules, folder)
     except InputError as error:
-        return pa.table([[[]], [[]], [0], [str(error)]], schema=_TOTALS)
+        return pa.table([[[]], [[]], [[]], [0], [str(error)]], schema=_TOTALS)
     shards = [[[asdict(shard) for shard in side]] for side in (sides.train, sides.heldout)]
-    return pa.table([*shards, [row["amount"]], [None]], schema=_TOTALS)
+    return pa.table([*shards, [sides.skipped], [row["amount"]], [None]], schema=_TOTALS)
 
 
-def _write(task: int, raws: Iterator[str], rules: Rules, folder: Folder) -> Sides:
+def _write(task: int, raws: Iterator[Raw], rules: Rules, folder: Folder) -> Sides:
+    skipped: list[str] = []
     with (
         DocumentWriter(folder, f"train/part-{task:05d}", rules.shard_characters) as train,
         DocumentWriter(folder, f"heldout/part-{task:05d}", rules.shard_characters) as heldout,
     ):
         for raw in raws:
+            if isinstance(raw, Skipped):
+                skipped.append(raw.why)
+                continue
             text = normalise(raw)
             if len(text) >= rules.min_characters:
                 identifier = document_id(text)
                 (heldout if is_heldout(identifier, rules.heldout_fraction) else train).add(text, identifier)
-    return Sides(train=train.shards, heldout=heldout.shards)
+    return Sides(train=train.shards, heldout=heldout.shards, skipped=skipped)

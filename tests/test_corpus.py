@@ -131,6 +131,77 @@ def test_gather_bad_text_deep_in_a_file_surfaces_as_input_error(ray_session: Non
         _gather(tmp_path / "out", tmp_path / "in.txt")
 
 
+def _write_shards(folder: Path) -> list[Path]:
+    """Four files with 100 texts each; the second has lost its end, the third a page, and the fourth a line."""
+    folder.mkdir()
+    files = [folder / name for name in ("a.parquet", "b.parquet", "c.parquet", "d.jsonl")]
+    for place, file in enumerate(files[:3]):
+        texts = TEXTS[100 * place : 100 * place + 100]
+        pq.write_table(pa.table({"text": texts}), file, row_group_size=20, compression="gzip")
+    files[1].write_bytes(files[1].read_bytes()[:-300])
+    good = bytearray(files[2].read_bytes())
+    good[len(good) // 2 : len(good) // 2 + 40] = bytes(40)
+    files[2].write_bytes(good)
+    rows = [json.dumps({"text": text}) for text in TEXTS[300:]]
+    files[3].write_text("\n".join([*rows[:60], rows[60][:-9], *rows[61:]]))
+    return files
+
+
+def test_check_parquet_without_its_end_is_refused_by_name_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(40):
+        pq.write_table(pa.table({"text": TEXTS[:5]}), tmp_path / f"in/{number:02d}.parquet")
+    check(CorpusConfig(paths=(str(tmp_path / "in"),)))
+    file = tmp_path / "in/17.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"cannot read .*/17\.parquet: .*corpus\.on_damaged=skip leaves it out"):
+        check(CorpusConfig(paths=(str(tmp_path / "in"),)))
+    check(CorpusConfig(paths=(str(tmp_path / "in"),), on_damaged="skip"))
+
+
+def test_gather_damaged_shard_is_refused_by_name(ray_session: None, tmp_path: Path) -> None:
+    a, _, c, d = _write_shards(tmp_path / "in")
+    check(CorpusConfig(paths=(str(a), str(c), str(d))))  # nothing that a footer or a first line tells
+    with pytest.raises(InputError, match=r"cannot read .*/c\.parquet: .*corpus\.on_damaged=skip leaves it out"):
+        _gather(tmp_path / "out", a, c)
+    with pytest.raises(InputError, match=r"d\.jsonl line 61 is not JSON: .*corpus\.on_damaged=skip leaves it out"):
+        _gather(tmp_path / "out", a, d)
+
+
+def test_gather_damaged_shards_are_skipped_whole_and_counted_by_choice(ray_session: None, tmp_path: Path) -> None:
+    _write_shards(tmp_path / "in")
+    (tmp_path / "in/e.txt").write_bytes(b"")
+    made = _gather(tmp_path / "out", tmp_path / "in", on_damaged="skip")
+    train, heldout = _sides(made)
+    assert sorted(train + heldout) == sorted(map(normalise, TEXTS[:100])), "of a broken file not even its beginning"
+    assert made.skipped_files == 4
+    said = (tmp_path / "out/skipped.txt").read_text().splitlines()
+    assert len(said) == 4
+    for name in ("b.parquet", "c.parquet", "d.jsonl line 61", "e.txt is empty"):
+        assert sum(name in line for line in said) == 1, name
+    alone = _gather(tmp_path / "alone", tmp_path / "in/a.parquet", on_damaged="skip")
+    assert (alone.digest, alone.skipped_files) == (made.digest, 0)
+    assert not (tmp_path / "alone/skipped.txt").exists()
+
+
+def test_gather_nothing_but_damaged_files_is_input_error(ray_session: None, tmp_path: Path) -> None:
+    _write_shards(tmp_path / "in")
+    (tmp_path / "in/a.parquet").unlink()
+    with pytest.raises(InputError, match=r"the corpus is empty.* 3 damaged files were skipped"):
+        _gather(tmp_path / "out", tmp_path / "in", on_damaged="skip")
+    (tmp_path / "none.txt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"the corpus is empty.* 1 damaged files were skipped"):
+        _gather(tmp_path / "out", tmp_path / "none.txt", on_damaged="skip")
+
+
+def test_gather_wrong_column_is_refused_also_where_damage_is_skipped(ray_session: None, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": TEXTS}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="no column 'text'"):
+        check(CorpusConfig(paths=(str(tmp_path / "a.parquet"),), on_damaged="skip"))
+    with pytest.raises(InputError, match="no column 'text'"):
+        _gather(tmp_path / "out", tmp_path / "a.parquet", on_damaged="skip")
+
+
 def test_gather_fault_in_a_task_surfaces_as_it_is(ray_session: None, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="out"):

@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.errors import InputError
-from stages.readers import documents, format_of
+from stages.readers import Damaged, check_table, documents, format_of
 
 TEXTS = ["A plain line.", "Ünïcode – ‘quotes’ 漢字", 'With "quotes", commas', "x" * 3_000_000, "last \u2028 one"]
 
@@ -103,6 +105,62 @@ def test_documents_parquet_wrong_column_or_type_is_named(tmp_path: Path) -> None
         list(documents(str(tmp_path / "a.parquet"), "text", "line"))
     with pytest.raises(InputError, match=r"column 'n' .* holds int64 and not text"):
         list(documents(str(tmp_path / "a.parquet"), "n", "line"))
+
+
+def write_table(file: Path, **how: object) -> bytes:
+    """Three row groups of text; gives the file's bytes."""
+    pq.write_table(pa.table({"text": [f"Text number {n}" for n in range(3000)]}), file, row_group_size=1000, **how)
+    return file.read_bytes()
+
+
+def test_check_table_cut_short_is_damaged_without_reading_it_through(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    good = write_table(file)
+    check_table(str(file), "text")
+    file.write_bytes(good[: len(good) // 2])
+    with pytest.raises(Damaged, match=r"cannot read .*a\.parquet"):
+        check_table(str(file), "text")
+    file.write_bytes(b"\0" * len(good))
+    with pytest.raises(Damaged, match=r"a\.parquet"):
+        check_table(str(file), "text")
+    write_table(file)
+    with pytest.raises(InputError, match="no column 'body'") as raised:
+        check_table(str(file), "body")
+    assert not isinstance(raised.value, Damaged), "a wrong setting is no damage"
+
+
+@pytest.mark.parametrize("how", [{"compression": "gzip"}, {"compression": "none", "write_page_checksum": True}])
+def test_documents_parquet_overwritten_in_the_middle_is_damaged(tmp_path: Path, how: dict[str, object]) -> None:
+    file = tmp_path / "a.parquet"
+    good = bytearray(write_table(file, **how))
+    good[len(good) // 2 : len(good) // 2 + 40] = bytes(40)
+    file.write_bytes(good)
+    check_table(str(file), "text")
+    with pytest.raises(Damaged, match=r"cannot read .*a\.parquet"):
+        list(documents(str(file), "text", "line"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_documents_parquet_with_random_bytes_is_damaged_or_whole_and_never_something_else(
+    tmp_path: Path, seed: int
+) -> None:
+    """With checksums on its pages: without them an uncompressed page may be changed and nobody can tell."""
+    rng, file = random.Random(seed), tmp_path / "a.parquet"
+    good = write_table(file, write_page_checksum=True)
+    whole = list(documents(str(file), "text", "line"))
+    for _ in range(25):
+        bad = bytearray(good)
+        bad[rng.randrange(len(bad))] ^= rng.randrange(1, 256)
+        file.write_bytes(bad)
+        with suppress(InputError):  # a column's name may be what has changed
+            assert list(documents(str(file), "text", "line")) == whole
+
+
+def test_documents_file_that_cannot_be_reached_is_no_damage(tmp_path: Path) -> None:
+    for name in ("a.parquet", "a.txt", "a.jsonl.gz"):
+        with pytest.raises(InputError, match="check the address and your access") as raised:
+            list(documents(str(tmp_path / name), "text", "line"))
+        assert not isinstance(raised.value, Damaged)
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.parquet.gz", "a.gz", "dir.txt/a", "a.bz2"])

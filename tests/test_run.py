@@ -1,6 +1,8 @@
 """The whole pipeline on a tiny model: one run from end to end, run again, and run with a changed field."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +16,10 @@ from pipeline import recipes
 from pipeline.config import PipelineConfig, from_yaml
 from pipeline.console import Console
 from pipeline.fill import guesses
+from pipeline.lock import alone
 from pipeline.run import Products, describe, run
+from pipeline.tune import tune
+from pipeline.workdir import begin_run
 from stages.errors import ConfigError, InputError
 from stages.tokens import TokensConfig
 
@@ -144,3 +149,37 @@ def test_recipes_all_resolve_and_round_trip() -> None:
         assert from_yaml(to_yaml(config), name) == config
     with pytest.raises(ConfigError, match="must not all be 0"):
         replace(recipes.demo().distil, alpha_ce=0, alpha_mlm=0, alpha_cos=0)
+
+
+def test_run_in_a_workdir_that_is_in_use_is_refused_and_describe_is_not(ran: Ran, tmp_path: Path) -> None:
+    workdir = Path(ran.config.workdir)
+    with alone(workdir, ran.config.root, pytest.fail):
+        with pytest.raises(InputError, match=r"work is in use by .* since "):
+            run(ran.config, console(tmp_path / "out.txt"))
+        with pytest.raises(InputError, match=r"work is in use by .* since "):
+            tune(ran.config, console(tmp_path / "out.txt"))
+        describe(ran.config, console(tmp_path / "out.txt"))
+
+
+def test_run_whose_driver_died_before_mlflow_had_it_all_delivers_the_rest_into_the_same_run(
+    ran: Ran, tmp_path: Path
+) -> None:
+    """As if it had been killed right after the last stage: the last metrics, the status and run.json's end are gone."""
+    import mlflow
+
+    store, workdir = Path(str(ran.config.tracking.uri).removeprefix("sqlite:///")), Path(ran.config.workdir)
+    client = mlflow.MlflowClient(ran.config.tracking.uri)
+    run_id = json.loads((workdir / "run.json").read_text())["mlflow_run_ids"][-1]
+    names = [name for name in client.get_run(run_id).data.metrics if not name.startswith(("final/", "system/"))]
+    before = {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in names}
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 10", [run_id])
+        database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", [run_id])
+    begin_run(workdir, config="config.yaml", mlflow_run_id=run_id)
+
+    again = run(ran.config, console(tmp_path / "out.txt"))
+    assert all(made.reused for made in again.all())
+    assert {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in names} == before
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert json.loads((workdir / "run.json").read_text())["mlflow_run_ids"] == [run_id]
+    assert len(client.search_model_versions(f"name = '{ran.config.publish.name}'")) == 1
