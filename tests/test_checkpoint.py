@@ -1,6 +1,9 @@
 """Checkpoints: bit for bit what was saved, or not there."""
 
 import copy
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from tiny import WORDS, no_dropout, tiny_batch, tiny_bert
 from torch import nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
 
-from stages.checkpoint import MANIFEST, TrainState, is_whole, keep_only, load, newest, read_state, save
+from stages.checkpoint import MANIFEST, TrainState, is_whole, keep_only, load, look, newest, read_state, save
 from stages.distillation.step import adamw
 from stages.distillation.student import take_blocks
 from stages.storage import Folder
@@ -160,3 +163,48 @@ def test_save_over_a_broken_one_of_the_same_step_makes_it_whole(tmp_path: Path, 
     saved_at(folder, tokenizer, 5)
     assert read_state(folder / "step-00000005") == replace(TrainState(step=5))
     assert newest(folder) == folder / "step-00000005"
+
+
+FULL_DISK = """
+import resource, sys
+from test_checkpoint import Folder, TrainState, learner, optimizer_of, save
+folder, tokenizer = (Folder(path) for path in sys.argv[1:])
+model = learner("student")
+optimizer = optimizer_of(model)
+save(folder, TrainState(step=5), model, optimizer, tokenizer)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    save(folder, TrainState(step=10), model, optimizer, tokenizer)
+except OSError as error:
+    print("OSError", error)
+"""
+
+
+def test_save_without_room_raises_oserror_and_leaves_the_one_before_and_nothing_else(
+    tmp_path: Path, tokenizer: Folder
+) -> None:
+    """No file may be longer than 10,000 bytes, in a process of its own: the kernel refuses the rest, as a disk does."""
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "checkpoints"), str(tokenizer)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    said = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("OSError")
+    folder = Folder(str(tmp_path / "checkpoints"))
+    assert folder.names() == ["step-00000005"]
+    assert newest(folder) == folder / "step-00000005"
+
+
+def test_look_says_what_is_wrong_with_each_newer_one(tmp_path: Path, tokenizer: Folder) -> None:
+    folder = Folder(str(tmp_path))
+    saved_at(folder, tokenizer, 1, 2, 3, 4, 5)
+    (tmp_path / "step-00000005" / MANIFEST).unlink()
+    cut(tmp_path / "step-00000004" / MANIFEST)
+    (tmp_path / "step-00000003" / "state.json").unlink()
+    cut(tmp_path / "step-00000002" / "model.safetensors")
+    found = look(folder)
+    assert found.newest == folder / "step-00000001"
+    assert [line.split(": ")[0] for line in found.broken] == [f"step-0000000{step}" for step in (5, 4, 3, 2)]
+    for line, reason in zip(
+        found.broken, ("has no manifest", "damaged", "state.json is missing", "model"), strict=True
+    ):
+        assert reason in line

@@ -18,8 +18,11 @@ from stages.distillation.student import take_blocks
 
 CPU = torch.device("cpu")
 ROWS, MASKED, LENGTH = 8, 3, 16
-SHARES = ((slice(0, 4), slice(4, 8)), (slice(0, 6), slice(6, 8)))
-"""A global batch of 8 rows on two workers: equally, and three to one, so 3 micro-batches of 2 beside 1."""
+SHARES = {
+    2: ((slice(0, 4), slice(4, 8)), (slice(0, 6), slice(6, 8))),
+    4: ((slice(0, 2), slice(2, 4), slice(4, 6), slice(6, 8)), (slice(0, 5), slice(5, 6), slice(6, 7), slice(7, 8))),
+}
+"""A global batch of 8 rows on two and on four workers: equally, and unequally, so several micro-batches beside one."""
 
 
 def fp32() -> Arithmetic:
@@ -68,25 +71,28 @@ def test_accumulate_micro_batches_give_the_gradients_and_sums_of_one_batch(size:
     assert_same_gradients(found[1][1], found[0][1])
 
 
-def worker(rank: int, rendezvous: str, folder: str) -> None:
-    """What one of two processes does: its share of every case, and what it then holds into a file."""
+def worker(rank: int, workers: int, rendezvous: str, folder: str) -> None:
+    """What one of the processes does: its share of every case, and what it then holds into a file."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=workers)
     batch, found = tiny_batch(rows=ROWS, masked=MASKED), []
-    for shares in SHARES:
+    for shares in SHARES[workers]:
         student, teacher = models()
         learner = DistributedDataParallel(Learner(student, LossWeights()))
-        sums = accumulate(learner, teacher, micro_batches(part(batch, shares[rank]), 2), counts(workers=2), fp32())
+        sums = accumulate(learner, teacher, micro_batches(part(batch, shares[rank]), 2), counts(workers), fp32())
         dist.all_reduce(sums)
         found.append((sums, gradients(learner)))
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_accumulate_two_workers_have_the_gradients_of_one_whatever_their_shares(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")  # imports once for both, in a process that has no threads yet
+@pytest.mark.parametrize("workers", [2, 4])
+def test_accumulate_several_workers_have_the_gradients_of_one_whatever_their_shares(
+    workers: int, tmp_path: Path
+) -> None:
+    context = multiprocessing.get_context("forkserver")  # imports once for all, in a process that has no threads yet
     context.set_forkserver_preload(["stages.distillation.step", "stages.distillation.student"])
-    args = [(rank, str(tmp_path / "rendezvous"), str(tmp_path)) for rank in (0, 1)]
+    args = [(rank, workers, str(tmp_path / "rendezvous"), str(tmp_path)) for rank in range(workers)]
     processes = [context.Process(target=worker, args=a) for a in args]
     for process in processes:
         process.start()
@@ -95,8 +101,8 @@ def test_accumulate_two_workers_have_the_gradients_of_one_whatever_their_shares(
     sums = accumulate(learner, teacher, [tiny_batch(rows=ROWS, masked=MASKED)], counts(), fp32())
     for process in processes:
         process.join(timeout=90)
-    assert [process.exitcode for process in processes] == [0, 0]
-    for rank in (0, 1):
+    assert [process.exitcode for process in processes] == [0] * workers
+    for rank in range(workers):
         for found_sums, found in torch.load(tmp_path / f"{rank}.pt"):
             torch.testing.assert_close(found_sums, sums, rtol=1e-5, atol=1e-5)
             assert_same_gradients(found, gradients(learner))
@@ -141,6 +147,27 @@ def test_update_is_torchs_clip_and_adamw_and_clears_the_gradients() -> None:
         assert all(parameter.grad is None for parameter in student.parameters())
     for mine, other in zip(student.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_update_a_gradient_that_is_no_number_changes_nothing_and_the_next_step_is_as_without_it(bad: float) -> None:
+    student, teacher = models()
+    plain = copy.deepcopy(student)
+    ours, theirs = (adamw(model, learning_rate=1.0, weight_decay=0.1) for model in (student, plain))
+    for seed in range(4):
+        accumulate(Learner(student, LossWeights()), teacher, [tiny_batch(rows=ROWS, seed=seed)], counts(), fp32())
+        for mine, other in zip(student.parameters(), plain.parameters(), strict=True):
+            other.grad = mine.grad.clone()
+        if seed == 2:
+            next(student.parameters()).grad[0, 0] = bad
+            assert not update(student, ours, 1e-2, fp32()).isfinite()
+            assert all(parameter.grad is None for parameter in student.parameters())
+        else:
+            update(student, ours, 1e-2, fp32())
+            update(plain, theirs, 1e-2, fp32())
+    assert all(torch.equal(mine, other) for mine, other in zip(student.parameters(), plain.parameters(), strict=True))
+    for mine, other in zip(ours.state.values(), theirs.state.values(), strict=True):
+        assert all(torch.equal(mine[name], other[name]) for name in ("step", "exp_avg", "exp_avg_sq"))
 
 
 def test_adamw_every_parameter_is_in_one_group_and_only_matrices_decay() -> None:
