@@ -1,10 +1,13 @@
 """Everything that can be known to be wrong before anything expensive starts."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from transformers import BertConfig
 
 from pipeline import tracking
+from pipeline.cluster import has_other_machines
 from pipeline.config import PipelineConfig
 from pipeline.secrets import check_secrets
 from stages import corpus, teacher
@@ -49,6 +52,13 @@ def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:
         raise ConfigError("tokens.block_length", length, rule)
     batch = config.distil.global_batch
     Plan(shard_rows=(batch,), global_batch=batch, steps=1, seed=0).streams_of(0, config.distil.most_workers)
+
+
+@contextmanager
+def preflighted(config: PipelineConfig) -> Iterator[None]:
+    """The block runs once the cluster has passed `preflight_on_cluster`: no run in MLflow is there to fail before."""
+    preflight_on_cluster(config, has_other_machines())
+    yield
 
 
 def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:

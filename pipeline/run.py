@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.cluster import cluster, has_other_machines
+from pipeline.cluster import cluster
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
 from pipeline.lock import alone
 from pipeline.memory import PeakMemory
 from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
-from pipeline.preflight import preflight, preflight_on_cluster
+from pipeline.preflight import preflight, preflighted
 from pipeline.report import read_report
 from pipeline.reuse import Made, Reuse, Silent
 from pipeline.stop import Stop, stopping
@@ -103,12 +103,12 @@ def run(config: PipelineConfig, console: Console) -> Products:
     Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
     """
     workdir = check_writable(config.workdir)
+    preflight(config)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _run(config, workdir, console, stop)
 
 
 def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -> Products:
-    preflight(config)
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
     told = about(config, plan.all()[-1], workdir)
     if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
@@ -120,10 +120,10 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
     with (
         PeakMemory() as memory,
         cluster(console.verbose),
+        preflighted(config),
         tracked(config.tracking, told, console.say) as live,
     ):
         stop.listen()
-        preflight_on_cluster(config, has_other_machines())
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id)
         step = Reuse(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import ray
 
-from pipeline.cluster import cluster, has_other_machines
+from pipeline.cluster import cluster
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
 from pipeline.hardware import hardware
 from pipeline.lock import alone
 from pipeline.outcome import CONFIG, deliver, deliver_again, say_skipped
-from pipeline.preflight import preflight, preflight_on_cluster
+from pipeline.preflight import preflight, preflighted
 from pipeline.reuse import Made, Reuse, Silent
 from pipeline.run import Products, prepared
 from pipeline.stop import Stop, stopping
@@ -75,9 +75,12 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         hardware=hardware(),
         run_id=run_before(config, found.folder),
     )
-    with cluster(console.verbose, state=True), tracked(config.tracking, about, console.say) as live:
+    with (
+        cluster(console.verbose, state=True),
+        preflighted(config),
+        tracked(config.tracking, about, console.say) as live,
+    ):
         stop.listen()
-        preflight_on_cluster(config, has_other_machines())
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
             (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         note_run(live, found.folder)
