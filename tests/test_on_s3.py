@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from object_store import BUCKET, SECRET, ObjectStore, object_store
+from tiny import tiny_bert
 from tiny_pipeline import tiny_recipe
 from two_nodes import end_all, start_mlflow, wait_for
 
@@ -65,7 +66,7 @@ def everything(store: ObjectStore, home: Path) -> dict[str, bytes]:
 @pytest.mark.timeout(900)
 def test_run_on_an_object_store_needs_no_disk_afterwards_and_keeps_no_secret(tmp_path: Path) -> None:
     with object_store() as store, mlflow_server(tmp_path, store) as address:
-        recipe = tiny_recipe(tmp_path)
+        recipe = tiny_recipe(tmp_path, tiny_bert(scale=0.05))
         upload(store, tmp_path / "text.txt", "texts/text.txt")
         config: PipelineConfig = replace(
             recipe,

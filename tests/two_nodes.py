@@ -4,6 +4,7 @@ Each node is a `ray start` of its own, with an address (127.0.0.1, 127.0.0.2), p
 What kills a machine kills all processes of a node at once; so does `Node.kill`.
 """
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -142,10 +143,16 @@ def start(
     """A background process in a session of its own, noted in `started` so that it will be ended."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], stdout=output, stderr=output, env=env, start_new_session=True
-        )
+            [str(BIN / command[0]), *command[1:]], stdout=output, stderr=output, env=env, start_new_session=True,
+            preexec_fn=end_with_parent,
+        )  # fmt: skip
     started.append(process)
     return process
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM once the process that started this one is gone, by whatever end: prctl(2)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def end_all(started: list[subprocess.Popen[bytes]]) -> None:
