@@ -28,8 +28,9 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from cluster_run import client, job_log, on_cluster, say, status, submit  # noqa: E402
+from cluster_run import client, on_cluster, say, submit  # noqa: E402
 from faults_audit import blocks_of, check_rows, done, in_mlflow, only_child, same_bits, state_of  # noqa: E402
+from job_api import job_log, status  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
 from two_nodes import Node, TwoNodes, two_nodes  # noqa: E402
 
@@ -132,7 +133,7 @@ def config_of(recipe: PipelineConfig, cluster: TwoNodes, name: str, steps: int) 
     """Two workers, with dropout, a report for every step."""
     config = on_cluster(recipe, cluster, name)
     distil = replace(
-        config.distil, steps=steps, dropout=0.1, checkpoint_every=CHECKPOINT_EVERY, evaluate_every=100, log_every=1,
+        config.distil, steps=steps, workers=2, threads=1, precision="fp32", dropout=0.1, checkpoint_every=CHECKPOINT_EVERY, evaluate_every=100, log_every=1,
         row_log=True, max_failures=-1,
     )  # fmt: skip
     return replace(config, distil=distil)

@@ -9,22 +9,19 @@ once without a token. The last line is one JSON object; the exit status is 0 whe
 
 import json
 import signal
-import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from job_api import is_refused, nodes_of_workers, ray_job_submit, runtime_env, status, until_over  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from tiny import tiny_bert  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
-from two_nodes import BIN, TwoNodes, two_nodes  # noqa: E402
+from two_nodes import TwoNodes, two_nodes  # noqa: E402
 
 from pipeline.config import PipelineConfig, to_yaml  # noqa: E402
 from pipeline.store import TrackingConfig  # noqa: E402
@@ -33,8 +30,6 @@ from stages.tokens import TokensConfig  # noqa: E402
 STEPS = 60
 TOLERANCE = 1e-4
 """Relative, between the two final held-out losses."""
-PATIENCE = 300.0
-"""Seconds that a job may take."""
 PEACEFUL, STRUCK = "undisturbed", "killed"
 """The two jobs, their runs and their experiments."""
 LOSS = "final/student/mlm_loss"
@@ -80,12 +75,12 @@ def measure(cluster: TwoNodes) -> Outcome:
     recipe = cluster_recipe(cluster)
 
     nodes: set[str] = set()
-    submit(cluster, named(recipe, cluster, PEACEFUL))
+    submit(cluster, on_cluster(recipe, cluster, PEACEFUL))
     for _ in until_over(cluster, PEACEFUL):
         nodes |= nodes_of_workers(cluster)
 
     killed_at = 0
-    submit(cluster, named(recipe, cluster, STRUCK))
+    submit(cluster, on_cluster(recipe, cluster, STRUCK))
     for _ in until_over(cluster, STRUCK, every=0.05):
         step = step_on_disk(cluster, STRUCK)
         if not killed_at and step >= STEPS // 2:
@@ -93,6 +88,7 @@ def measure(cluster: TwoNodes) -> Outcome:
             killed_at = step
             say(f"the second node was killed at step {step}")
 
+    check_commit(cluster)
     losses = [final_loss(cluster, name) for name in (PEACEFUL, STRUCK)]
     ends = [(status(cluster, name), step_in_mlflow(cluster, name)) for name in (PEACEFUL, STRUCK)]
     return Outcome(
@@ -119,7 +115,7 @@ def cluster_recipe(cluster: TwoNodes) -> PipelineConfig:
     return replace(recipe, tokens=TokensConfig(block_length=32), distil=distil)
 
 
-def named(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:
+def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:
     """The recipe with a place of its own on the cluster's storage and in its MLflow."""
     return replace(
         recipe,
@@ -141,61 +137,6 @@ def submit(cluster: TwoNodes, config: PipelineConfig, job: str | None = None) ->
     say(f"submitted {job or config.name}")
 
 
-def is_refused(cluster: TwoNodes) -> bool:
-    """Whether a client without the token is sent away for that reason, and its job is not there afterwards."""
-    stranger = {name: value for name, value in cluster.env.items() if not name.startswith("RAY_AUTH")}
-    words = ["--submission-id", "stranger", "--", "true"]
-    done = ray_job_submit(cluster, stranger | {"HOME": str(cluster.home)}, words)
-    known = {job["submission_id"] for job in ask(cluster, "/api/jobs/")}
-    return done.returncode != 0 and "Unauthorized" in done.stdout + done.stderr and "stranger" not in known
-
-
-def ray_job_submit(cluster: TwoNodes, env: dict[str, str], words: list[str]) -> "subprocess.CompletedProcess[str]":
-    """The command as cluster.yaml gives it."""
-    about = subprocess.run([ROOT / "deploy" / "runtime-env"], capture_output=True, text=True, check=True).stdout
-    command = [str(BIN / "ray"), "job", "submit", "--no-wait", "--address", cluster.dashboard]
-    command += ["--working-dir", str(ROOT), "--runtime-env-json", about, *words]
-    return subprocess.run(command, capture_output=True, text=True, env=env)
-
-
-def until_over(cluster: TwoNodes, name: str, every: float = 0.25) -> Iterator[None]:
-    """Come back every few moments while the job lasts; RuntimeError, with its log, where it fails."""
-    end = time.monotonic() + PATIENCE
-    while status(cluster, name) in ("PENDING", "RUNNING"):
-        if time.monotonic() > end:
-            raise TimeoutError(f"{name} was not over after {PATIENCE:.0f} s:\n{job_log(cluster, name)}")
-        yield
-        time.sleep(every)
-    say(f"{name}: {status(cluster, name)}")
-    if status(cluster, name) != "SUCCEEDED":
-        raise RuntimeError(f"{name} failed:\n{job_log(cluster, name)}")
-
-
-def status(cluster: TwoNodes, name: str) -> str:
-    """What the job API says of the job."""
-    return str(ask(cluster, f"/api/jobs/{name}")["status"])
-
-
-def job_log(cluster: TwoNodes, name: str) -> str:
-    """All that the job has printed."""
-    return str(ask(cluster, f"/api/jobs/{name}/logs")["logs"])
-
-
-def nodes_of_workers(cluster: TwoNodes) -> set[str]:
-    """Ids of the nodes that training's workers are on at the moment."""
-    actors = ask(cluster, "/api/v0/actors?limit=1000")["data"]["result"]["result"]
-    return {a["node_id"] for a in actors if a["class_name"] == "RayTrainWorker" and a["state"] == "ALIVE"}
-
-
-def ask(cluster: TwoNodes, path: str) -> Any:
-    """The answer of the head's dashboard to one with the token. (In this process Ray itself has no token: it looks for
-    the mode when it is imported.)"""
-    token = Path(cluster.env["RAY_AUTH_TOKEN_PATH"]).read_text()
-    request = urllib.request.Request(cluster.dashboard + path, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
-
-
 def step_on_disk(cluster: TwoNodes, name: str) -> int:
     """The last step that a worker has noted in its row log on the shared storage; 0 before the first."""
     logs = (cluster.home / "storage" / name).glob("distil/*/rows/*.csv")
@@ -213,6 +154,15 @@ def final_loss(cluster: TwoNodes, name: str) -> float:
     """The student's held-out loss as report.json has it."""
     (run,) = runs(cluster, name)
     return float(client(cluster).get_run(run).data.metrics[LOSS])
+
+
+def check_commit(cluster: TwoNodes) -> None:
+    """Raise where the run is not tagged with the commit that was submitted, and whether a file differed from it."""
+    (run,) = runs(cluster, PEACEFUL)
+    tags, sent = client(cluster).get_run(run).data.tags, runtime_env().get("env_vars", {})
+    found = {"DISTILRAY_COMMIT": tags.get("git_commit"), "DISTILRAY_DIRTY": tags.get("git_dirty")}
+    if sent and found != sent:
+        raise RuntimeError(f"the run says that it was made of {found}; submitted was {sent}")
 
 
 def runs(cluster: TwoNodes, name: str) -> list[str]:
