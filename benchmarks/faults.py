@@ -133,8 +133,8 @@ def config_of(recipe: PipelineConfig, cluster: TwoNodes, name: str, steps: int) 
     """Two workers, with dropout, a report for every step."""
     config = on_cluster(recipe, cluster, name)
     distil = replace(
-        config.distil, steps=steps, workers=2, threads=1, precision="fp32", dropout=0.1, checkpoint_every=CHECKPOINT_EVERY, evaluate_every=100, log_every=1,
-        row_log=True, max_failures=-1,
+        config.distil, steps=steps, workers=2, threads=1, precision="fp32", dropout=0.1, log_every=1, row_log=True,
+        checkpoint_every=CHECKPOINT_EVERY, evaluate_every=100, max_failures=-1,
     )  # fmt: skip
     return replace(config, distil=distil)
 
