@@ -91,7 +91,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         )
         ready = prepared(step, config)
         assert ready.blocks is not None, "only a run until `teacher` has none"
-        say_skipped(ready.corpus.artifact, console)
+        say_skipped(ready.corpus, console)
         live.log_dataset(ready.corpus.artifact, config.corpus.source)
         budget = budget_of(config.tune, config.distil, ready.blocks.artifact)
         board = Board(

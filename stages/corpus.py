@@ -87,6 +87,12 @@ class Corpus:
     skipped_files: int = 0
     """Damaged ones that were left out by choice; `skipped.txt` names them."""
 
+    @property
+    def notice(self) -> str:
+        """A sentence on what is missing; empty where nothing is."""
+        where = f"{self.folder}/{SKIPPED} says which and why"
+        return f"corpus: {self.skipped_files:,} damaged files were skipped; {where}." if self.skipped_files else ""
+
 
 def check(config: CorpusConfig) -> None:
     """Raise `InputError` for what can be seen to be wrong before anything is read through.
@@ -185,7 +191,10 @@ def gather(config: CorpusConfig, where: Where) -> Corpus:
         )
     if sides.skipped:
         where.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in sides.skipped).encode())
-    return _corpus(where.folder, sides)
+    corpus = _corpus(where.folder, sides)
+    if corpus.notice:
+        where.on_notice(corpus.notice)
+    return corpus
 
 
 def _gather(config: CorpusConfig, where: Where) -> Sides:
