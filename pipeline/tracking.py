@@ -161,10 +161,10 @@ class Live:
                 log.warning("MLflow: %s", problem)
 
     def _end(self, status: str, reason: str, deadline: float) -> None:
-        with few_retries() if status == "KILLED" else nullcontext():
+        with hurried() if status == "KILLED" else nullcontext():
             try:
                 lost = self._delivery.close(deadline - time.monotonic(), say=self._tell)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Terminated):
                 self.problems += self._delivery.close(0.0)
                 raise
             self.problems += lost
@@ -292,15 +292,16 @@ def quiet_mlflow() -> Any:
 
 
 @contextmanager
-def few_retries() -> Iterator[None]:
-    """MLflow asks once and no more: there is little time."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(name)
-    os.environ[name] = "0"
+def hurried() -> Iterator[None]:
+    """MLflow asks once, and waits for some seconds: there is little time."""
+    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    before = {name: os.environ.get(name) for name in hurry}
+    os.environ.update(hurry)
     try:
         yield
     finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> Live:
