@@ -114,6 +114,7 @@ def test_run_that_raises_is_failed_and_says_why(config: TrackingConfig) -> None:
 def test_run_continued_goes_on_in_the_same_run_of_the_same_experiment(config: TrackingConfig) -> None:
     with run(config, ABOUT) as first:
         first.log_metrics(1, {"loss": 2.0})
+    client(config).set_tag(first.run_id, "error", "stopped by SIGTERM")
     again = RunAbout(**{**vars(ABOUT), "run_id": first.run_id, "parameters": {"seed": 8, "new": 1}})
     with run(config, again) as second:
         second.log_metrics(2, {"loss": 1.0})
@@ -125,6 +126,7 @@ def test_run_continued_goes_on_in_the_same_run_of_the_same_experiment(config: Tr
     assert found.info.status == "FINISHED"
     assert found.data.params["seed"] == "7", "a parameter is written once"
     assert found.data.params["new"] == "1"
+    assert "error" not in found.data.tags, "it was of the first start"
     assert len(read.search_runs([first.experiment_id])) == 1
 
 
