@@ -19,7 +19,7 @@ from pipeline.reuse import Made
 from pipeline.tracking import Live, PublishedModel, RunAbout
 from pipeline.workdir import read_run
 from stages import checkpoint
-from stages.corpus import SKIPPED, Corpus
+from stages.corpus import Corpus
 from stages.evaluate import block_losses
 from stages.pretrain import Released
 from stages.storage import Folder
@@ -65,11 +65,10 @@ def deliver_again(live: Live, made: Made[Any]) -> None:
         deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
 
 
-def say_skipped(corpus: Corpus, console: Console) -> None:
-    """Whether the corpus is without some of its files."""
-    if corpus.skipped_files:
-        where = f"{corpus.folder}/{SKIPPED} names them"
-        console.say(f"corpus: {corpus.skipped_files:,} damaged files were skipped; {where}")
+def say_skipped(corpus: Made[Corpus], console: Console) -> None:
+    """Whether a corpus that was made earlier is without some of its files; one that is made now says so itself."""
+    if corpus.reused and (notice := corpus.artifact.notice):
+        console.say(notice)
 
 
 def register(config: PipelineConfig, products: "Products", live: Live) -> PublishedModel:

@@ -114,7 +114,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
     if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
-        say_skipped(plan.corpus.artifact, console)
+        say_skipped(plan.corpus, console)
         show(workdir, console)
         return plan
     with (
@@ -136,7 +136,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
             stop=stop,
         )
         products = graph(step, config)
-        say_skipped(products.corpus.artifact, console)
+        say_skipped(products.corpus, console)
         live.log_dataset(products.corpus.artifact, config.corpus.source)
         live.log_figures()
         if products.published is not None:

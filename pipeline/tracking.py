@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline.delivery import Delivery, Refused, first_line
 from pipeline.environment import environment
 from pipeline.held import Held
+from pipeline.patience import NOTICE, PATIENCE, REFUSALS, hurried, outlast
 from pipeline.registry import PublishedModel, register
 from pipeline.stop import Terminated
 from pipeline.store import Store, TrackingConfig, check, store_of, ui
@@ -35,14 +36,9 @@ if TYPE_CHECKING:
     from stages.evaluate import Report
     from stages.publish import Published
 
-__all__ = ["Live", "PublishedModel", "RunAbout", "TrackingConfig", "check", "run", "ui", "workdir_of"]
+__all__ = ["REFUSALS", "Live", "PublishedModel", "RunAbout", "TrackingConfig", "check", "run", "ui", "workdir_of"]
 
 log = logging.getLogger(__name__)
-
-REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
-"""MLflow's codes for a request that will never succeed."""
-PATIENCE, NOTICE = 600.0, 10.0
-"""Seconds that a server which is away is waited for at the end of a run; of one that was told to stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +157,10 @@ class Live:
                 log.warning("MLflow: %s", problem)
 
     def _end(self, status: str, reason: str, deadline: float) -> None:
-        with few_retries() if status == "KILLED" else nullcontext():
+        with hurried() if status == "KILLED" else nullcontext():
             try:
                 lost = self._delivery.close(deadline - time.monotonic(), say=self._tell)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Terminated):
                 self.problems += self._delivery.close(0.0)
                 raise
             self.problems += lost
@@ -181,23 +177,10 @@ class Live:
             self._client.set_terminated(self.run_id, status)
 
     def _patiently(self, what: str, action: Callable[[], object], deadline: float) -> None:
-        """Attempt it again and again until `deadline`, by the monotonic clock, as long as nobody answers."""
-        from mlflow.exceptions import MlflowException
-
-        told = False
-        while True:
-            try:
-                action()
-                return
-            except (MlflowException, OSError) as error:
-                left = deadline - time.monotonic()
-                if getattr(error, "error_code", None) in REFUSALS or left <= 0:
-                    self.problems.append(f"{what} of run {self.run_id} was not recorded: {first_line(error)}")
-                    return
-                if not told:
-                    self._tell(f"{what} of the run waits ({first_line(error)}); trying for {left:.0f} s")
-                told = True
-            time.sleep(1.0)
+        """Attempt it until `deadline`, by the monotonic clock."""
+        why = outlast(action, deadline, lambda reason: self._tell(f"{what} of the run waits ({reason})"))
+        if why is not None:
+            self.problems.append(f"{what} of run {self.run_id} was not recorded: {why}")
 
     def _tell(self, text: str) -> None:
         self._say(f"MLflow at {self.store.uri}: {text}; Ctrl-C gives up")
@@ -291,18 +274,6 @@ def quiet_mlflow() -> Any:
     return mlflow
 
 
-@contextmanager
-def few_retries() -> Iterator[None]:
-    """MLflow asks once and no more: there is little time."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ.get(name)
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})
-
-
 def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> Live:
     """The experiment (made once), the run, and what is known before the first stage."""
     client = mlflow.MlflowClient(store.uri)
@@ -325,6 +296,8 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, s
     known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with
     parameters = {_legal(k): str(v) for k, v in about.parameters.items() if _legal(k) not in known}
     live._attempt("the parameters", lambda: mlflow.log_params(parameters))
+    if "error" in started.data.tags:  # of an earlier start
+        live._attempt("that it goes on", lambda: client.delete_tag(live.run_id, "error"))
     live._attempt("config.yaml", lambda: client.log_text(live.run_id, about.yaml, "config.yaml"))
     return live
 

@@ -62,7 +62,8 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
     preflight(config)
     paper_point(config.tune, config.distil)
     found = planned(config)
-    if found.reused:
+    before = run_before(config, found.folder)
+    if found.reused and (before is None or is_ended(found.folder)):
         console.reused(found)
         show(found.artifact, config, console)
         return found.artifact
@@ -73,7 +74,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         parameters=flat(config),
         yaml=to_yaml(config),
         hardware=hardware(),
-        run_id=run_before(config, found.folder),
+        run_id=before,
     )
     with (
         cluster(console.verbose, state=True),
@@ -94,7 +95,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         )
         ready = prepared(step, config)
         assert ready.blocks is not None, "only a run until `teacher` has none"
-        say_skipped(ready.corpus.artifact, console)
+        say_skipped(ready.corpus, console)
         live.log_dataset(ready.corpus.artifact, config.corpus.source)
         budget = budget_of(config.tune, config.distil, ready.blocks.artifact)
         board = Board(
@@ -106,6 +107,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         )
         searching = Searching(ready=ready, budget=budget, board=board, live=live)
         search = step_of(replace(step, watch=board), searching.search, config, ready).artifact
+    note_run(live, found.folder, ended=True)
     show(search, config, console)
     return search
 
@@ -246,9 +248,14 @@ def run_before(config: PipelineConfig, folder: Folder) -> str | None:
     return started["mlflow_run_id"] if started["store"] == store_of(config.tracking).uri else None
 
 
-def note_run(live: Live, folder: Folder) -> None:
-    """Write down the search's MLflow run, for the case that it is killed."""
-    started = {"mlflow_run_id": live.run_id, "store": live.store.uri}
+def is_ended(folder: Folder) -> bool:
+    """Whether MLflow has had the end of a search; a kill may have come between its record and that."""
+    return json.loads(folder.read_bytes(STARTED)).get("ended", True) is True
+
+
+def note_run(live: Live, folder: Folder, *, ended: bool = False) -> None:
+    """Write down the search's MLflow run, for the case that it is killed, and whether it came to its end."""
+    started = {"mlflow_run_id": live.run_id, "store": live.store.uri, "ended": ended}
     folder.write_bytes(STARTED, json.dumps(started).encode())
 
 

@@ -6,7 +6,6 @@ through the driver. Only `library-docs` (some 17 MB) does: there no paragraph ma
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 import pyarrow as pa
 from ray.data import DataContext
 
-from stages import hub, inputs, library_docs, readers
+from stages import damage, hub, inputs, library_docs, readers
 from stages.documents import DocumentWriter, document_id
 from stages.errors import ConfigError, InputError, unwrap
 from stages.sift import TASK_CPUS, Raw, Row, Rules, Sides, Skipped, sift, tasks
@@ -29,9 +28,6 @@ SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
 """A shard is a task of the stages after this one: 2 million characters, and up to 64 million where there is much."""
 LIBRARY_TASK_BYTES = 1 << 22
 PROBED_FILES = 16
-FOOTERS, FOOTERS_AT_A_TIME = 1000, 16
-"""Parquet footers that are read beforehand from an object store, at most (from a disk all are), and how many at once:
-each takes some 50 ms there."""
 SKIPPED = "skipped.txt"
 """In the stage's folder: a line for each file that was skipped, with the reason."""
 
@@ -87,6 +83,12 @@ class Corpus:
     skipped_files: int = 0
     """Damaged ones that were left out by choice; `skipped.txt` names them."""
 
+    @property
+    def notice(self) -> str:
+        """A sentence on what is missing; empty where nothing is."""
+        where = f"{self.folder}/{SKIPPED} says which and why"
+        return f"corpus: {self.skipped_files:,} damaged files were skipped; {where}." if self.skipped_files else ""
+
 
 def check(config: CorpusConfig) -> None:
     """Raise `InputError` for what can be seen to be wrong before anything is read through.
@@ -109,37 +111,15 @@ def check(config: CorpusConfig) -> None:
         if file.bytes == 0 and config.on_damaged == "refuse":
             raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
     files = [file for file in files if file.bytes]
-    with ThreadPoolExecutor(FOOTERS_AT_A_TIME) as threads:
-        for damaged in threads.map(partial(_damage_of_table, config), _tables(files)):
-            if damaged is not None and config.on_damaged == "refuse":
-                raise _refused(damaged)
+    damaged = damage.first_of_tables([file.uri for file in files], config.text_column)
+    if damaged is not None and config.on_damaged == "refuse":
+        raise damage.refusal(damaged)
     for file in files[:: -(-len(files) // PROBED_FILES) or 1]:
         try:
             next(readers.documents(file.uri, config.text_column, "line"), None)
-        except readers.Damaged as damaged:
+        except readers.Damaged as error:
             if config.on_damaged == "refuse":
-                raise _refused(damaged) from None
-
-
-def _tables(files: list[inputs.InputFile]) -> list[str]:
-    """The Parquet files whose footers are read beforehand."""
-    tables = [file.uri for file in files if readers.format_of(file.uri)[0] == ".parquet"]
-    far = [uri for uri in tables if "://" in uri]
-    return [uri for uri in tables if "://" not in uri] + far[:: -(-len(far) // FOOTERS) or 1]
-
-
-def _damage_of_table(config: CorpusConfig, uri: str) -> readers.Damaged | None:
-    try:
-        readers.check_table(uri, config.text_column)
-    except readers.Damaged as damaged:
-        return damaged
-    return None
-
-
-def _refused(damaged: readers.Damaged) -> InputError:
-    """The same sentence, with the way out."""
-    said = str(damaged)
-    return InputError(f"{said.rstrip('.?')}{'?' if said.endswith('?') else '.'} corpus.on_damaged=skip leaves it out.")
+                raise damage.refusal(error) from None
 
 
 def identity(config: CorpusConfig) -> dict[str, str]:
@@ -185,7 +165,10 @@ def gather(config: CorpusConfig, where: Where) -> Corpus:
         )
     if sides.skipped:
         where.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in sides.skipped).encode())
-    return _corpus(where.folder, sides)
+    corpus = _corpus(where.folder, sides)
+    if corpus.notice:
+        where.on_notice(corpus.notice)
+    return corpus
 
 
 def _gather(config: CorpusConfig, where: Where) -> Sides:
@@ -225,23 +208,13 @@ def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
 
 def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     for uri in row["uris"]:
-        if config.on_damaged == "skip" and (why := _damage(config, uri)) is not None:
-            yield Skipped(why=why)
+        if config.on_damaged == "skip" and (damaged := damage.of(uri, config.text_column)) is not None:
+            yield Skipped(why=str(damaged))
             continue
         try:
             yield from readers.documents(uri, config.text_column, config.document_per)
-        except readers.Damaged as damaged:
-            raise _refused(damaged) from None
-
-
-def _damage(config: CorpusConfig, uri: str) -> str | None:
-    """What is wrong with a file, after reading it through; None where it is whole."""
-    try:
-        for _ in readers.documents(uri, config.text_column, "line"):
-            pass
-    except readers.Damaged as damaged:
-        return str(damaged)
-    return None
+        except readers.Damaged as error:
+            raise damage.refusal(error) from None
 
 
 def _dataset_rows(config: CorpusConfig) -> list[Row]:

@@ -171,7 +171,10 @@ def test_gather_damaged_shard_is_refused_by_name(ray_session: None, tmp_path: Pa
 def test_gather_damaged_shards_are_skipped_whole_and_counted_by_choice(ray_session: None, tmp_path: Path) -> None:
     _write_shards(tmp_path / "in")
     (tmp_path / "in/e.txt").write_bytes(b"")
-    made = _gather(tmp_path / "out", tmp_path / "in", on_damaged="skip")
+    told: list[str] = []
+    config = CorpusConfig(paths=(f"{tmp_path}/in",), heldout_fraction=0.1, on_damaged="skip")
+    made = gather(config, Where(folder=Folder(f"{tmp_path}/out"), seed=0, on_notice=told.append))
+    assert told == [f"corpus: 4 damaged files were skipped; {tmp_path}/out/skipped.txt says which and why."]
     train, heldout = _sides(made)
     assert sorted(train + heldout) == sorted(map(normalise, TEXTS[:100])), "of a broken file not even its beginning"
     assert made.skipped_files == 4

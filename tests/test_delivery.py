@@ -1,5 +1,6 @@
 """Metrics arrive in order, once each, whatever the receiver does meanwhile."""
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -80,3 +81,23 @@ def test_delivery_put_while_the_receiver_hangs_returns_at_once() -> None:
     delivery.put([2])
     assert time.perf_counter() - start < 0.05
     assert delivery.close() == pytest.approx([])
+
+
+def test_delivery_close_says_once_what_it_waits_for_and_delivers_when_the_receiver_is_back() -> None:
+    receiver, said = Receiver(outage=2), []
+    delivery = Delivery(receiver, every=0.02)
+    delivery.put(range(7))
+    assert delivery.close(patience=30, say=said.append, quiet=0.1) == []
+    assert receiver.taken == list(range(7))
+    (line,) = said
+    assert line == "7 metric values are not delivered yet (last error: connection refused); trying for 30 s"
+
+
+def test_delivery_batch_that_is_on_its_way_when_patience_ends_counts_as_not_delivered() -> None:
+    hanging = threading.Event()
+    delivery = Delivery(lambda items: hanging.wait(30) and None, every=0.01)
+    delivery.put(range(5))
+    time.sleep(0.1)
+    (problem,) = delivery.close(patience=0.2)
+    hanging.set()
+    assert problem.startswith("5 metric values were not delivered")

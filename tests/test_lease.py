@@ -2,11 +2,12 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import permutations
 from pathlib import Path
 
 import pytest
+from object_store import ObjectStore, object_store
 
 from pipeline.holder import Holder
 from pipeline.lease import BEAT, DEAD, LOCK, Claim, leased
@@ -15,9 +16,23 @@ from stages.errors import InputError
 from stages.storage import Folder
 
 
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ObjectStore]:
+    with object_store() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.env.items():
+            patch.setenv(name, value)
+        yield store
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def disk(tmp_path: Path) -> Folder:
+    """A folder whose files' ages a test can set."""
     return Folder(f"file://{tmp_path}/bucket")
+
+
+@pytest.fixture(params=["disk", "s3"])
+def folder(request: pytest.FixtureRequest, disk: Folder, s3: ObjectStore, tmp_path: Path) -> Folder:
+    return disk if request.param == "disk" else Folder(f"{s3.address}/{tmp_path.name}/bucket")
 
 
 def claim(folder: Folder, name: str) -> Claim:
@@ -116,12 +131,12 @@ class Turns:
 
 
 @pytest.mark.parametrize("order", [*permutations("abc"), ("a", "a", "b", "b", "c"), ("c", "b", "b", "a", "a", "a")])
-def test_take_three_at_once_has_one_holder(folder: Folder, order: tuple[str, ...]) -> None:
-    assert len(Turns(folder, order).run()) == 1
+def test_take_three_at_once_has_one_holder(disk: Folder, order: tuple[str, ...]) -> None:
+    assert len(Turns(disk, order).run()) == 1
 
 
-def test_take_a_dead_holder_s_folder_and_the_dead_one_finds_out(folder: Folder) -> None:
-    dead, heir = claim(folder, "a"), claim(folder, "b")
+def test_take_a_dead_holder_s_folder_and_the_dead_one_finds_out(disk: Folder) -> None:
+    dead, heir = claim(disk, "a"), claim(disk, "b")
     dead.take()
     unheard_of_for(DEAD - 5, dead)
     with pytest.raises(InputError, match="in use"):
@@ -133,23 +148,23 @@ def test_take_a_dead_holder_s_folder_and_the_dead_one_finds_out(folder: Folder) 
     heir.beat()
 
 
-def test_beat_keeps_a_claim_alive(folder: Folder) -> None:
-    holder = claim(folder, "a")
+def test_beat_keeps_a_claim_alive(disk: Folder) -> None:
+    holder = claim(disk, "a")
     holder.take()
     unheard_of_for(DEAD + 5, holder)
     holder.beat()
     with pytest.raises(InputError, match="in use"):
-        claim(folder, "b").take(no_pause)
+        claim(disk, "b").take(no_pause)
 
 
-def test_a_claim_written_again_by_one_that_was_taken_for_dead_counts_for_nobody(folder: Folder) -> None:
-    dead, heir = claim(folder, "a"), claim(folder, "b")
+def test_a_claim_written_again_by_one_that_was_taken_for_dead_counts_for_nobody(disk: Folder) -> None:
+    dead, heir = claim(disk, "a"), claim(disk, "b")
     dead.take()
     unheard_of_for(DEAD + 5, dead)
     heir.take(no_pause)
     dead._write()  # it wakes up in the middle of its heartbeat
     heir.release()
-    claim(folder, "c").take(no_pause)
+    claim(disk, "c").take(no_pause)
 
 
 def test_leased_that_is_taken_over_tells_so_from_its_thread(folder: Folder) -> None:

@@ -13,7 +13,7 @@ from tiny_pipeline import tiny_pipeline
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline import recipes
-from pipeline.config import PipelineConfig, from_yaml
+from pipeline.config import PipelineConfig, from_yaml, to_yaml
 from pipeline.console import Console
 from pipeline.fill import guesses
 from pipeline.lock import alone
@@ -169,17 +169,20 @@ def test_run_whose_driver_died_before_mlflow_had_it_all_delivers_the_rest_into_t
 
     store, workdir = Path(str(ran.config.tracking.uri).removeprefix("sqlite:///")), Path(ran.config.workdir)
     client = mlflow.MlflowClient(ran.config.tracking.uri)
-    run_id = json.loads((workdir / "run.json").read_text())["mlflow_run_ids"][-1]
+    run_id = json.loads((workdir / "report.json").read_text())["mlflow_run_id"]
     names = [name for name in client.get_run(run_id).data.metrics if not name.startswith(("final/", "system/"))]
     before = {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in names}
     with closing(sqlite3.connect(store)) as database, database:
         database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step > 10", [run_id])
         database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", [run_id])
+    (workdir / "config.yaml").write_text(to_yaml(ran.config))  # another test's may lie there
     begin_run(workdir, config="config.yaml", mlflow_run_id=run_id)
 
     again = run(ran.config, console(tmp_path / "out.txt"))
     assert all(made.reused for made in again.all())
     assert {name: [(m.step, m.value) for m in client.get_metric_history(run_id, name)] for name in names} == before
     assert client.get_run(run_id).info.status == "FINISHED"
-    assert json.loads((workdir / "run.json").read_text())["mlflow_run_ids"] == [run_id]
+    assert before["loss"][-1][0] == 20
+    ended = json.loads((workdir / "run.json").read_text())
+    assert (ended["mlflow_run_ids"][-1], ended["finished"] is None) == (run_id, False)
     assert len(client.search_model_versions(f"name = '{ran.config.publish.name}'")) == 1

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ import pytest
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from pipeline.stop import Terminated
-from pipeline.store import TrackingConfig
-from pipeline.tracking import RunAbout, run, workdir_of
+from pipeline.store import Store, TrackingConfig, _start_server, _stop, _wait_until_it_answers
+from pipeline.tracking import Live, RunAbout, run, workdir_of
 from stages.corpus import Corpus
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
@@ -113,6 +114,7 @@ def test_run_that_raises_is_failed_and_says_why(config: TrackingConfig) -> None:
 def test_run_continued_goes_on_in_the_same_run_of_the_same_experiment(config: TrackingConfig) -> None:
     with run(config, ABOUT) as first:
         first.log_metrics(1, {"loss": 2.0})
+    client(config).set_tag(first.run_id, "error", "stopped by SIGTERM")
     again = RunAbout(**{**vars(ABOUT), "run_id": first.run_id, "parameters": {"seed": 8, "new": 1}})
     with run(config, again) as second:
         second.log_metrics(2, {"loss": 1.0})
@@ -124,6 +126,7 @@ def test_run_continued_goes_on_in_the_same_run_of_the_same_experiment(config: Tr
     assert found.info.status == "FINISHED"
     assert found.data.params["seed"] == "7", "a parameter is written once"
     assert found.data.params["new"] == "1"
+    assert "error" not in found.data.tags, "it was of the first start"
     assert len(read.search_runs([first.experiment_id])) == 1
 
 
@@ -145,7 +148,7 @@ def test_run_stopped_by_sigterm_is_killed_with_its_metrics(config: TrackingConfi
 KILLED_DRIVER = """
 import os, signal, sys, time
 from pipeline.stop import Terminated
-from pipeline.store import TrackingConfig
+from pipeline.store import Store, TrackingConfig, _start_server, _stop, _wait_until_it_answers
 from pipeline.tracking import RunAbout, run
 about = RunAbout(name="demo", workdir="/w", fingerprint="f1", parameters={}, yaml="")
 with run(TrackingConfig(uri=sys.argv[1], system_metrics=False), about) as live:
@@ -259,7 +262,8 @@ def test_workdir_of_unknown_run_is_bad_input(config: TrackingConfig, tmp_path: P
 
 
 class Server:
-    """MLflow's real server in this process, that can go away and come back on the same port."""
+    """MLflow's real server in this process, that can go away and come back on the same port. It keeps the store that it
+    opened first: what a test wrote is read through the server."""
 
     def __init__(self, app: Any) -> None:
         self._app, self._port = app, 0
@@ -294,7 +298,7 @@ def server(mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
     served.stop()
 
 
-def test_log_metrics_server_away_for_a_moment_loses_nothing(server: Server, mlflow_store: str, corpus: Corpus) -> None:
+def test_log_metrics_server_away_for_a_moment_loses_nothing(server: Server, corpus: Corpus) -> None:
     with run(TrackingConfig(uri=server.uri, system_metrics=False), ABOUT) as live:
         live.log_metrics(1, {"loss": 1.0})
         server.stop()
@@ -304,8 +308,90 @@ def test_log_metrics_server_away_for_a_moment_loses_nothing(server: Server, mlfl
         time.sleep(2.5)
         server.start()
         live.log_metrics(60, {"loss": 60.0})
-    history = mlflow.MlflowClient(mlflow_store).get_metric_history(live.run_id, "loss")
+    history = mlflow.MlflowClient(server.uri).get_metric_history(live.run_id, "loss")
     assert [m.step for m in history] == list(range(1, 61))
     (problem,) = live.problems
     assert "the data set" in problem
     assert live.url == f"{server.uri}/#/experiments/{live.experiment_id}/runs/{live.run_id}"
+
+
+def test_run_that_ends_while_the_server_is_away_waits_for_it_and_says_so(server: Server) -> None:
+    said: list[str] = []
+    with run(TrackingConfig(uri=server.uri, system_metrics=False), ABOUT, said.append) as live:
+        server.stop()
+        for step in range(1, 60):
+            live.log_metrics(step, {"loss": float(step)})
+        threading.Timer(8, server.start).start()
+    read = mlflow.MlflowClient(server.uri)
+    assert [m.step for m in read.get_metric_history(live.run_id, "loss")] == list(range(1, 60))
+    assert read.get_run(live.run_id).info.status == "FINISHED"
+    assert live.problems == []
+    assert said[0].startswith(f"MLflow at {server.uri}: 59 metric values are not delivered yet (last error: ")
+    assert said[0].endswith("; Ctrl-C gives up")
+
+
+def test_run_stopped_by_sigterm_while_the_server_is_away_does_not_wait_for_long(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.NOTICE", 0.5)
+    config = TrackingConfig(uri=server.uri, system_metrics=False)
+    started: list[Live] = []
+
+    def stopped() -> None:
+        with run(config, ABOUT) as live:
+            started.append(live)
+            server.stop()
+            live.log_metrics(1, {"loss": 1.0})
+            raise Preempted(1)
+
+    with pytest.raises(Preempted):
+        stopped()
+    server.start()
+    assert any("1 metric values were not delivered" in problem for problem in started[0].problems)
+    assert mlflow.MlflowClient(server.uri).get_run(started[0].run_id).info.status == "RUNNING"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_log_metrics_real_server_frozen_then_killed_then_back_on_its_port_has_every_step_once(
+    mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "3")  # a frozen one writes what it took, once it thaws: twice?
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    store, said = Store(uri=mlflow_store, artifacts=str(tmp_path / "artifacts")), []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def up() -> "subprocess.Popen[bytes]":
+        log = (tmp_path / "server.log").open("w+b")
+        started = _start_server(store, port, log)
+        _wait_until_it_answers(started, port, log)
+        return started
+
+    def tell(live: Live, steps: range) -> None:
+        for step in steps:
+            live.log_metrics(step, {"loss": float(step), "learning_rate": 1.0})
+            time.sleep(0.1)
+
+    servers = [up()]
+    back = threading.Timer(6, lambda: servers.append(up()))
+    try:
+        with run(TrackingConfig(uri=f"http://127.0.0.1:{port}", system_metrics=False), ABOUT, said.append) as live:
+            tell(live, range(1, 40))
+            os.killpg(servers[0].pid, signal.SIGSTOP)
+            tell(live, range(40, 160))
+            os.killpg(servers[0].pid, signal.SIGCONT)
+            tell(live, range(160, 200))
+            os.killpg(servers[0].pid, signal.SIGKILL)
+            tell(live, range(200, 240))
+            back.start()
+        read = mlflow.MlflowClient(mlflow_store)
+        for name in ("loss", "learning_rate"):
+            assert [m.step for m in read.get_metric_history(live.run_id, name)] == list(range(1, 240)), name
+        assert read.get_run(live.run_id).info.status == "FINISHED"
+        assert live.problems == []
+    finally:
+        back.join()
+        for server in servers:
+            _stop(server)

@@ -16,7 +16,7 @@ from pipeline.run import run as run_pipeline
 from pipeline.tune import tune
 from pipeline.tuning.config import PAPER, Dimension, TuneConfig
 from pipeline.tuning.ledger import Ledger
-from pipeline.tuning.places import adopt, find_search
+from pipeline.tuning.places import STARTED, adopt, find_search
 from pipeline.tuning.verdict import Search
 from stages.errors import ConfigError
 from stages.storage import Folder
@@ -143,6 +143,21 @@ def test_tune_again_shows_what_is_recorded_and_runs_nothing(searched: Searched, 
     printed = (tmp_path / "out.txt").read_text()
     assert "reused" in printed
     assert f"--from-search {searched.search.mlflow_run_id}" in printed
+
+
+def test_tune_killed_between_its_record_and_mlflow_s_end_is_ended_there_and_runs_nothing(
+    searched: Searched, tmp_path: Path
+) -> None:
+    folder, mlflow = searched.search.folder, client(searched.config)
+    started = json.loads(folder.read_bytes(STARTED))
+    assert started["ended"] is True
+    folder.write_bytes(STARTED, json.dumps(started | {"ended": False}).encode())
+    mlflow.update_run(searched.search.mlflow_run_id, status="RUNNING")
+    before = (folder / "trials").names(), len(children(searched.config, searched.search.mlflow_run_id))
+    assert tune(searched.config, console(tmp_path / "out.txt")) == searched.search
+    assert mlflow.get_run(searched.search.mlflow_run_id).info.status == "FINISHED"
+    assert json.loads(folder.read_bytes(STARTED))["ended"] is True
+    assert before == ((folder / "trials").names(), len(children(searched.config, searched.search.mlflow_run_id)))
 
 
 def test_tune_that_was_killed_goes_on_with_what_is_missing_and_starts_nothing_twice(

@@ -1,4 +1,4 @@
-"""A search whose driver is interrupted, then killed, then left alone: the same command three times."""
+"""A search whose driver is interrupted, terminated, killed, and then left alone: the same command four times."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def end_once_over(process: "subprocess.Popen[bytes]", config: PipelineConfig, nu
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_tune_interrupted_after_two_and_killed_after_five_ends_with_exactly_sixteen_trials(
+def test_tune_interrupted_after_two_terminated_after_four_killed_after_five_ends_with_exactly_sixteen_trials(
     tmp_path: Path, mlflow_template: Path
 ) -> None:
     from pipeline.tracking import quiet_mlflow
@@ -57,6 +57,8 @@ def test_tune_interrupted_after_two_and_killed_after_five_ends_with_exactly_sixt
     after_interrupt = [trial for trial in trials(config) if trial.is_over]
     parent = mlflow.search_runs(["0", "1"], "tags.workdir != ''")[0]
     assert parent.info.status == "KILLED"
+    assert end_once_over(driver(file), config, 4, signal.SIGTERM) == 75
+    assert mlflow.get_run(parent.info.run_id).info.status == "KILLED"
     assert end_once_over(driver(file), config, 5, signal.SIGKILL) == -signal.SIGKILL
     after_kill = [trial for trial in trials(config) if trial.is_over]
     assert driver(file).wait() == 0
