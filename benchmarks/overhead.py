@@ -4,7 +4,7 @@
 
 Trains a student of a random teacher on synthetic blocks through `stages.train.train`, as `distil run` does, with one
 worker: masks, reports every 10 steps, an epoch boundary, a checkpoint in the middle. `pipeline_ratio` is its tokens per
-second, from the third step's start to the last step's end by the wall clock, divided by the bare step's:
+second, from the second step's end to the last step's end by the wall clock, divided by the bare step's:
 `accumulate` and `update` with the very models, optimiser, threads and arithmetic, in the same process as soon as the
 training is over, on its last batch. `two_worker_ratio`: two workers of one thread each, divided by one worker of two
 threads, both through the pipeline. With `--json` the last line is one object; no ratio for a part left out.
@@ -44,16 +44,14 @@ STEPS_A_SECOND = {"bert-base": 0.25, "demo": 2.6}
 
 
 class Clock:
-    """Stands before a function of the loop: notes when each call begins and ends, and what the last one was given."""
+    """Stands before a function of the loop: notes when each call ends, and what the last one was given."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.begun: list[float] = []
         self.ended: list[float] = []
         self.arguments: tuple[Any, ...] = ()
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        self.begun.append(time.perf_counter())
         self.arguments = arguments
         result = self.function(*arguments, **named)
         self.ended.append(time.perf_counter())
@@ -67,9 +65,8 @@ def timed_loop(config: dict[str, Job]) -> None:
     forward, step = Clock(stages.loop.accumulate), Clock(stages.loop.update)
     stages.loop.accumulate, stages.loop.update = forward, step  # type: ignore[assignment]
     stages.loop.loop(config)
-    job, counted = config["job"], len(step.ended) - WARM
-    seconds = step.ended[-1] - forward.begun[WARM]
-    found = {"steps": counted, "seconds": seconds, "threads": torch.get_num_threads()}
+    job, seconds = config["job"], step.ended[-1] - step.ended[WARM - 1]
+    found = {"steps": len(step.ended) - WARM, "seconds": seconds, "threads": torch.get_num_threads()}
     if job.config.workers == 1:
         bare = []
         while sum(bare[1:]) < seconds / 3:

@@ -23,6 +23,9 @@ CHUNK = {"cpu": 512, "cuda": 4096}
 """Positions whose logits exist at a time, by kind of device: 31 MB a model in bf16 at V = 30,522. Every chunk adds to
 the head's weight gradient, (V, D) in fp32: with fewer positions in a chunk that traffic costs more than its product."""
 
+WORDS = 8192
+"""Rows of the head's weight gradient, (V, D), whose product is made, and then added in fp32, at a time."""
+
 SLAB = 1 << 20
 """Logits that a CPU takes through softmax and gradient at a time, so that they stay in its caches."""
 
@@ -83,7 +86,8 @@ def vocabulary_losses(
     """(ce · Σ KL + mlm · Σ CE, the two sums), over N positions, from the input of the student's decoder.
 
     `hidden_ND` and `head` are the student's, `teacher` the same of the teacher (None: the masked-LM term alone);
-    `labels_N` is `IGNORE` where the masked-LM term does not count. Logits have `hidden_ND`'s dtype, every sum is fp32.
+    `labels_N` is `IGNORE` where the masked-LM term does not count. Logits have `hidden_ND`'s dtype, every sum at least
+    fp32.
     Differentiable once, with respect to `hidden_ND`, the head's weight and its bias. The sums, (2,) in nats and not
     multiplied by anything, are for reporting: [Σ KL at T without T², Σ CE].
     """
@@ -111,13 +115,13 @@ class _VocabularyLosses(torch.autograd.Function):
         student, teacher = Head(weight_VD, bias_V).to(dtype), teacher_head and teacher_head.to(dtype)
         temperature = coefficients.temperature if teacher else 1.0
         grad_hidden = torch.empty_like(hidden_ND)
-        grad_weight = torch.zeros_like(weight_VD, dtype=torch.float32)
-        grad_bias = torch.zeros_like(bias_V, dtype=torch.float32)
-        sums = torch.zeros(2, dtype=torch.float32, device=hidden_ND.device)
+        wide = torch.promote_types(dtype, torch.float32)
+        grad_weight, grad_bias = torch.zeros_like(weight_VD, dtype=wide), torch.zeros_like(bias_V, dtype=wide)
+        sums = torch.zeros(2, dtype=wide, device=hidden_ND.device)
         # Made once and written over by every chunk: fresh memory would have to be zeroed by the kernel first.
         logits_CV = hidden_ND.new_empty(chunk, len(bias_V))
         teacher_CV = torch.empty_like(logits_CV) if teacher else None
-        share_VD = torch.empty_like(weight_VD, dtype=dtype)
+        share_VD = torch.empty_like(weight_VD[:WORDS], dtype=dtype)
         # Gradients of one position are around coefficient / V, too small for fp16: the products are made without the
         # coefficient's size, which multiplies their results.
         size = max(coefficients.ce / coefficients.temperature, coefficients.mlm) or 1.0  # 0: the cosine term alone
@@ -134,7 +138,8 @@ class _VocabularyLosses(torch.autograd.Function):
                 sums += found
                 grad_bias += bias
                 torch.mm(grad_CV, student.weight_VD, out=grad_hidden[rows])
-                grad_weight += torch.mm(grad_CV.t(), hidden_ND[rows], out=share_VD)
+                for share, words in zip(grad_weight.split(WORDS), grad_CV.split(WORDS, dim=1), strict=True):
+                    share += torch.mm(words.t(), hidden_ND[rows], out=share_VD[: len(share)])
         ctx.grads, ctx.size = (grad_hidden, grad_weight, grad_bias), size
         ctx.mark_non_differentiable(sums)
         weights = torch.tensor([coefficients.ce, coefficients.mlm], device=sums.device)
@@ -157,15 +162,17 @@ def _dense(
     Logits come divided by the temperature; `ce` is divided by it too. A GPU's compiler makes a few passes of it, and
     nothing in it waits for the device.
     """
-    dtype, logits_CV = logits_CV.dtype, logits_CV.float()
+    dtype = logits_CV.dtype
+    wide = torch.promote_types(dtype, torch.float32)
+    logits_CV = logits_CV.to(wide)
     counted_C1 = (labels_C != IGNORE).unsqueeze(1)
     log_p = torch.log_softmax(logits_CV * temperature, dim=-1)
     is_label = torch.arange(log_p.shape[1], device=log_p.device) == labels_C.unsqueeze(1)
-    grad = torch.where(counted_C1, (log_p.exp() - is_label.float()) * mlm, 0.0)
+    grad = torch.where(counted_C1, (log_p.exp() - is_label.to(wide)) * mlm, 0.0)
     kl, cross_entropy = log_p.new_zeros(()), -torch.where(is_label, log_p, 0.0).sum()
     if teacher_CV is not None:
         log_p = torch.log_softmax(logits_CV, dim=-1)
-        log_q = torch.log_softmax(teacher_CV.float(), dim=-1)
+        log_q = torch.log_softmax(teacher_CV.to(wide), dim=-1)
         kl = (log_q.exp() * (log_q - log_p)).sum()
         grad = grad + (log_p.exp() - log_q.exp()) * ce
     return grad.to(dtype), torch.stack([kl, cross_entropy]), grad.sum(0)
@@ -186,7 +193,8 @@ def _slab_by_slab(
     """
     chunk, vocabulary = logits_CV.shape
     rows = max(1, min(chunk, SLAB // vocabulary))
-    slabs = tuple(logits_CV.new_empty(rows, vocabulary, dtype=torch.float32) for _ in range(3))
+    wide = torch.promote_types(logits_CV.dtype, torch.float32)
+    slabs = tuple(logits_CV.new_empty(rows, vocabulary, dtype=wide) for _ in range(3))
     sums, grad_bias = slabs[0].new_zeros(2), slabs[0].new_zeros(vocabulary)
     for start in range(0, chunk, rows):
         cut = slice(start, start + rows)
