@@ -54,7 +54,7 @@ def test_train_config_micro_batch_is_a_number_above_0_or_auto() -> None:
 def test_train_with_auto_learns_as_with_a_size_and_a_later_start_takes_what_was_found(
     ray_session: None, tmp_path: Path
 ) -> None:
-    """12 blocks of 16 tokens fit anywhere, so the whole share is found. Without dropout, whose masks depend on sizes."""
+    """12 blocks of 16 tokens fit anywhere, so all are taken. Without dropout, whose masks depend on sizes."""
     blocks, lesson = tiny_blocks(tmp_path / "blocks"), tiny_lesson(tmp_path)
     given = replace(CONFIG, steps=4, dropout=0.0, evaluate_every=4)
     runs = [Run(tmp_path / name) for name in ("given", "auto")]
