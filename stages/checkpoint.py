@@ -35,6 +35,9 @@ class TrainState:
     loss_scale: float = 1.0
     """fp16's gradient scale; 1 elsewhere."""
     micro_batch: int = 0
+    """Blocks that a worker computes at a time; kept where it was found to fit, so that it is looked for once."""
+    threads: int = 0
+    """CPU threads that rank 0 computes with."""
     history: tuple[dict[str, float], ...] = field(default=())
     """Everything reported so far, in order."""
     skipped_steps: int = 0

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from stages.checkpoint import TrainState
 from stages.distillation.machine import dtype_of, keep_freed_memory
 from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.schedule import learning_rate_factor
-from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
+from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 from stages.errors import InputError
 from stages.heldout import heldout
 from stages.mail import Failed, Post, Resumed, Stopped
+from stages.micro_batch import micro_batch_of, micro_batches, placeholder
 from stages.models import load_model
 from stages.reporting import Log, Session
 from stages.stream import Share, share_of, stream
@@ -63,7 +65,7 @@ def learn(session: Session, batches: Batches) -> None:
                 return
             torch.manual_seed(dropout_seed(job.seed, done, session.rank))
             rate = config.learning_rate * learning_rate_factor(done, steps=job.plan.steps, warmup=config.warmup)
-            parts = micro_batches(masked, config.micro_batch, session.arithmetic.device)
+            parts = micro_batches(masked, session.state.micro_batch, session.arithmetic.device)
             sums = accumulate(session.learner, session.teacher, parts, session.counts, session.arithmetic)
             norm = update(session.learner, session.optimizer, rate, session.arithmetic)
             log.add(sums, norm)
@@ -122,9 +124,7 @@ def begin(job: Job, post: Post, rank: int, workers: int) -> Session:
             learner, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True
         )
     rule = rule_of(job)
-    held = None
     if rank == 0:
-        held = heldout(job.blocks, most=job.config.evaluate_blocks, micro_batch=job.config.micro_batch, device=device)
         notices = tuple(f"passed over a checkpoint: {why}; going on from step {state.step}." for why in found.broken)
         post.put(Resumed(step=state.step, history=state.history, notices=notices))
     counts = Counts(
@@ -144,12 +144,16 @@ def begin(job: Job, post: Post, rank: int, workers: int) -> Session:
         optimizer=optimizer,
         rule=rule,
         counts=counts,
-        held=held,
+        held=None,
         state=state,
         saved_step=state.step,
     )
     if workers > 1:
         settle(session)
+    size = micro_batch_of(session)
+    session.state = replace(session.state, micro_batch=size, threads=torch.get_num_threads())
+    if rank == 0:
+        session.held = heldout(job.blocks, most=job.config.evaluate_blocks, micro_batch=size, device=device)
     return session
 
 
@@ -157,11 +161,7 @@ def settle(session: Session) -> None:
     """One backward pass whose gradients are thrown away: DDP arranges its buckets by the order in which gradients came
     in its first one, and three or more workers' sums depend, in their last bit, on the arrangement. So a start in the
     middle of a run adds up as one that never stopped."""
-    length, masked = session.job.blocks.block_length, session.rule.masked_per_block
-    ids = np.full((1, length), session.rule.mask_id, dtype=np.int32)
-    positions = np.arange(1, masked + 1, dtype=np.int32)[None]
-    batch = micro_batches(Masked(ids, positions, ids[:, :masked]), 1, session.arithmetic.device)
-    accumulate(session.learner, session.teacher, batch, session.counts, session.arithmetic)
+    accumulate(session.learner, session.teacher, [placeholder(session, 1)], session.counts, session.arithmetic)
     session.optimizer.zero_grad(set_to_none=True)
 
 
@@ -189,15 +189,6 @@ def row_log(session: Session) -> Iterator[Callable[[int, NDArray[np.int64]], Non
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{time.time_ns()}-rank-{session.rank}.csv").open("w", buffering=1) as file:
         yield lambda step, rows: print(step, *rows, sep=",", file=file)
-
-
-def micro_batches(masked: Masked, size: int, device: torch.device) -> list[Batch]:
-    """A worker's rows of one global batch, cut into micro-batches on its device."""
-    tensors = [
-        torch.as_tensor(a).to(device, dtype=torch.int64, non_blocking=True).split(size)
-        for a in (masked.input_ids_RL, masked.positions_RM, masked.labels_RM)
-    ]
-    return [Batch(*part) for part in zip(*tensors, strict=True)]
 
 
 def rule_of(job: Job) -> MaskRule:

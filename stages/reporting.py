@@ -190,7 +190,6 @@ def save(session: Session, heldout_loss: float | None) -> Folder:
     state = replace(
         session.state,
         loss_scale=scaler.get_scale() if scaler.is_enabled() else 1.0,
-        micro_batch=config.micro_batch,
     )
     saved = checkpoint.save(folder, state, session.model, session.optimizer, session.job.lesson.start)
     session.saved_step = state.step

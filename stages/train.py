@@ -44,8 +44,8 @@ class TrainConfig:
     """Passes over the blocks; counts only where `steps` is None."""
     global_batch: int = 4096
     """Blocks per optimiser step, over all workers and micro-batches (the paper: up to 4,000 examples)."""
-    micro_batch: int = elsewhere(16)
-    """Blocks that one worker computes at a time; changes memory and speed only."""
+    micro_batch: int | Literal["auto"] = elsewhere(16)
+    """Blocks that one worker computes at a time; changes memory and speed only. auto: as many as fit, found once."""
     learning_rate: float = 5e-4
     """Peak of the schedule."""
     warmup: float = 0.05
@@ -101,7 +101,7 @@ class TrainConfig:
             "keep_checkpoints",
         ]:
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if isinstance(value, int | float) and value <= 0:
                 raise ConfigError(f"distil.{name}", value, "must be above 0")
         if not 0 < self.fewest_workers <= self.most_workers:
             rule = "must be above 0, or two such numbers, the fewest first: 2,8"

@@ -74,14 +74,15 @@ def assert_gradients_close(model: nn.Module, expected: dict[str, Tensor], tolera
         assert error <= tolerance * (expected[name].norm() + 1e-2 * largest), f"{name}: {error / largest:.1e}"
 
 
-@pytest.mark.parametrize("chunk", [7, 256])
+@pytest.mark.parametrize(("chunk", "slab"), [(7, 2 * VOCAB), (256, 10 * VOCAB), (256, 1 << 20)])
 @pytest.mark.parametrize("positions", ["all", "masked"])
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.5])
 def test_learner_terms_and_gradients_are_those_of_the_plain_step(
-    temperature: float, positions: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+    temperature: float, positions: str, chunk: int, slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """7: 96 positions in 14 chunks, the last one short."""
-    monkeypatch.setattr(losses, "CHUNK", chunk)
+    """7: 96 positions in 14 chunks, the last one short; slabs of 2 and of 10 positions, the last one short."""
+    monkeypatch.setitem(losses.CHUNK, "cpu", chunk)
+    monkeypatch.setattr(losses, "SLAB", slab)
     weights = LossWeights(temperature=temperature, ce_positions=positions)  # type: ignore[arg-type]
     (student, teacher), batch = models(), tiny_batch()
     expected, terms, gradients = plain_gradients(student, teacher, batch, weights)
@@ -100,7 +101,7 @@ def test_learner_terms_and_gradients_are_those_of_the_plain_step(
 def test_learner_any_weights_and_an_untied_decoder_match_the_plain_step(
     alphas: tuple[float, float, float], positions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(losses, "CHUNK", 10)
+    monkeypatch.setitem(losses.CHUNK, "cpu", 10)
     ce, mlm, cos = alphas
     weights = LossWeights(alpha_ce=ce, alpha_mlm=mlm, alpha_cos=cos, ce_positions=positions)  # type: ignore[arg-type]
     (student, teacher), batch = models(tied=False), tiny_batch(seed=1)
@@ -146,7 +147,7 @@ def some_head(seed: int, positions: int = 20) -> tuple[Tensor, Head]:
 
 
 def test_vocabulary_losses_upstream_gradient_multiplies_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "CHUNK", 6)
+    monkeypatch.setitem(losses.CHUNK, "cpu", 6)
     labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
     found = []
     for factor in (1.0, -512.0):
@@ -157,6 +158,37 @@ def test_vocabulary_losses_upstream_gradient_multiplies_all_three(monkeypatch: p
         found.append([leaf.grad / factor for leaf in leaves])
     for one, scaled in zip(*found, strict=True):
         torch.testing.assert_close(one, scaled, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("teacher", [True, False])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_dense_the_gpus_path_is_the_cpus_within_rounding(
+    compiled: bool, teacher: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU runs, here in fp32 on the CPU, beside what the tests above compare with the plain step."""
+    dense, found = torch.compile(losses._dense) if compiled else losses._dense, []
+    labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
+    for gradient in (losses._slab_by_slab, dense):
+        monkeypatch.setattr(losses, "_slab_by_slab", gradient)
+        hidden, head = some_head(0)
+        leaves = [t.requires_grad_() for t in (hidden, head.weight_VD, head.bias_V)]
+        loss, sums = vocabulary_losses(
+            hidden, head, labels, Coefficients(3.0, 0.7, 0.3), some_head(1) if teacher else None
+        )
+        loss.backward()
+        found.append([loss.detach(), sums, *(leaf.grad for leaf in leaves)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_vocabulary_losses_second_backward_pass_is_refused() -> None:
+    """The gradients are handed on and scaled in place: a second pass would find them changed."""
+    hidden, head = some_head(0)
+    hidden.requires_grad_()
+    loss, _ = vocabulary_losses(hidden, head, torch.zeros(20, dtype=torch.int64), Coefficients(1.0, 1.0, 1.0))
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()
 
 
 def test_vocabulary_losses_never_hold_a_tensor_of_all_positions_by_the_vocabulary(
@@ -173,7 +205,7 @@ def test_vocabulary_losses_never_hold_a_tensor_of_all_positions_by_the_vocabular
             sizes.extend(t.numel() for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor))
             return out
 
-    monkeypatch.setattr(losses, "CHUNK", 10)
+    monkeypatch.setitem(losses.CHUNK, "cpu", 10)
     hidden, head = some_head(0, positions=400)
     hidden.requires_grad_()
     with Watch():

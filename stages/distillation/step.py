@@ -97,10 +97,14 @@ def logits_dtype(hidden: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
 
 
-@torch.no_grad()
 def encode_teacher(teacher: MaskedLM, batch: Batch) -> Tensor:
-    """The teacher's last hidden states (R · L, D); the teacher is in eval mode, so no dropout."""
-    return encode(teacher, batch.input_ids_RL).flatten(0, 1)
+    """The teacher's last hidden states (R · L, D); the teacher is in eval mode, so no dropout.
+
+    Copied once, outside of inference mode: the cosine term's backward pass keeps them.
+    """
+    with torch.inference_mode():
+        hidden = encode(teacher, batch.input_ids_RL).flatten(0, 1)
+    return hidden.clone()
 
 
 @dataclass(frozen=True, kw_only=True)
