@@ -259,6 +259,6 @@ def _to_the(exponent: float, base_CV: Tensor, out_CV: Tensor) -> None:
 
 
 def cosine_distance(student_ND: Tensor, teacher_ND: Tensor) -> Tensor:
-    """Σ (1 − cos) over positions between last hidden states, in fp32 at least (the original's CosineEmbeddingLoss, target 1)."""
+    """Σ (1 − cos) over positions between last hidden states, in fp32 at least (the original: CosineEmbeddingLoss)."""
     wide = torch.promote_types(student_ND.dtype, torch.float32)
     return (1 - nn.functional.cosine_similarity(student_ND.to(wide), teacher_ND.to(wide), dim=-1)).sum()
