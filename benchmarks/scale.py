@@ -103,7 +103,8 @@ def material(home: Path) -> tuple[Teacher, Blocks]:
     )
     texts = (" ".join(source.read_text(errors="ignore").split()) for source in sources[:FILES])
     (home / "text.txt").write_text("\n".join(texts))
-    corpus = gather(CorpusConfig(source="files", paths=(str(home / "text.txt"),)), place(home, "corpus"))
+    files = CorpusConfig(source="files", paths=(str(home / "text.txt"),), heldout_fraction=0.1)
+    corpus = gather(files, place(home, "corpus"))
     teacher = fetch(TeacherConfig(model="demo"), place(home, "teacher"))
     return teacher, pack(TokensConfig(block_length=128), corpus, teacher, place(home, "tokens"))
 

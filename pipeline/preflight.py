@@ -9,7 +9,7 @@ from transformers import BertConfig
 from pipeline import tracking
 from pipeline.cluster import has_other_machines
 from pipeline.config import PipelineConfig
-from pipeline.secrets import check_secrets
+from pipeline.no_secrets import check_secrets
 from stages import corpus, teacher
 from stages.distillation.plan import Plan
 from stages.distillation.student import choose_layers

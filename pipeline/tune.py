@@ -38,6 +38,7 @@ from pipeline.tuning.verdict import Confirmed, Search, candidates, judge
 from pipeline.tuning.verdict_table import verdict_lines, verdict_table
 from pipeline.workdir import check_writable
 from stages.distil import DistilConfig
+from stages.room import most_gpus
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks
@@ -166,7 +167,12 @@ class Searching:
             teacher=self.ready.teacher,
             blocks=self.ready.blocks,
             budget=self.budget,
-            room=room(config.tune, config.distil, ray.cluster_resources(), gpu=gpu_wanted(config.distil)),
+            room=room(
+                config.tune,
+                config.distil,
+                ray.cluster_resources() | {"GPU": most_gpus()},
+                gpu=gpu_wanted(config.distil),
+            ),
             evaluate_blocks=config.tune.evaluate_blocks,
         )
 

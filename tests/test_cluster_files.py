@@ -70,6 +70,8 @@ def test_cluster_yaml_gpu_machines_come_and_go_and_the_head_stays(cluster: dict[
     assert (gpu["min_workers"], gpu["max_workers"]) == (0, cluster["max_workers"])
     assert gpu["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert "InstanceMarketOptions" not in cluster["available_node_types"]["head"]["node_config"]
+    assert gpu["node_config"]["InstanceType"] == "g5.xlarge"  # which has one GPU
+    assert f"-e DISTILRAY_MAX_GPUS={gpu['max_workers']}" in cluster["docker"]["head_run_options"]
 
 
 def test_cluster_yaml_nobody_comes_in_without_token_or_tunnel(cluster: dict[str, Any]) -> None:
@@ -132,6 +134,7 @@ def test_rayjob_token_versions_and_gpus_are_those_of_cluster_yaml(
     (worker,) = group["template"]["spec"]["containers"]
     assert "nvidia.com/gpu" not in head["resources"]["limits"]
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"name": "DISTILRAY_MAX_GPUS", "value": str(group["maxReplicas"])} in head["env"]
     base = (ROOT / "deploy" / "Dockerfile").read_text()
     for container, image in ((head, cluster["docker"]["head_image"]), (worker, cluster["docker"]["worker_image"])):
         assert container["image"].split(":")[1] == image.split(":")[1]

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline import recipes
 from pipeline.config import PipelineConfig
+from pipeline.no_secrets import check_secrets
 from pipeline.preflight import preflight
-from pipeline.secrets import check_secrets
 from pipeline.store import TrackingConfig
 from stages.corpus import CorpusConfig
 from stages.errors import InputError
