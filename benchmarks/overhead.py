@@ -59,7 +59,13 @@ class Clock:
 
 
 def timed_loop(config: dict[str, Job]) -> None:
-    """The worker's loop as it is; then, where there is one worker, the bare step. Leaves seconds a step in a file."""
+    """The worker's loop as it is; then, where there is one worker, the bare step. Leaves seconds a step in a file.
+
+    Imports here, as Ray sends this function by value to the workers.
+    """
+    import torch
+    import torch.distributed as dist
+
     import stages.loop
 
     forward, step = Clock(stages.loop.accumulate), Clock(stages.loop.update)
@@ -75,7 +81,7 @@ def timed_loop(config: dict[str, Job]) -> None:
             step.function(*step.arguments)
             bare.append(time.perf_counter() - started)
         found["bare"] = sum(bare[1:]) / len(bare[1:])
-    if forward.arguments[3].workers == 1 or torch.distributed.get_rank() == 0:
+    if job.config.workers == 1 or dist.get_rank() == 0:
         (job.folder / "timed.json").write_bytes(json.dumps(found).encode())
 
 

@@ -181,6 +181,32 @@ def test_dense_the_gpus_path_is_the_cpus_within_rounding(
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_vocabulary_losses_of_no_positions_are_nothing() -> None:
+    hidden, head = some_head(0, positions=0)
+    leaves = [t.requires_grad_() for t in (hidden, head.weight_VD, head.bias_V)]
+    loss, sums = vocabulary_losses(
+        hidden, head, torch.zeros(0, dtype=torch.int64), Coefficients(2.0, 1.0, 1.0), some_head(1, positions=0)
+    )
+    loss.backward()
+    assert loss.item() == 0
+    assert sums.tolist() == [0, 0]
+    assert all(leaf.grad.count_nonzero() == 0 for leaf in leaves)
+
+
+def test_vocabulary_losses_weight_gradient_is_the_same_however_its_rows_are_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+    for words in (8192, 7):
+        monkeypatch.setattr(losses, "WORDS", words)
+        hidden, head = some_head(0)
+        head.weight_VD.requires_grad_()
+        loss, _ = vocabulary_losses(hidden, head, torch.zeros(20, dtype=torch.int64), Coefficients(1.0, 1.0, 1.0))
+        loss.backward()
+        found.append(head.weight_VD.grad)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
 def test_vocabulary_losses_second_backward_pass_is_refused() -> None:
     """The gradients are handed on and scaled in place: a second pass would find them changed."""
     hidden, head = some_head(0)

@@ -26,7 +26,7 @@ the head's weight gradient, (V, D) in fp32: with fewer positions in a chunk that
 WORDS = 8192
 """Rows of the head's weight gradient, (V, D), whose product is made, and then added in fp32, at a time."""
 
-SLAB = 1 << 20
+SLAB = 1 << 19
 """Logits that a CPU takes through softmax and gradient at a time, so that they stay in its caches."""
 
 IGNORE = -100
@@ -116,7 +116,7 @@ class _VocabularyLosses(torch.autograd.Function):
         temperature = coefficients.temperature if teacher else 1.0
         grad_hidden = torch.empty_like(hidden_ND)
         wide = torch.promote_types(dtype, torch.float32)
-        grad_weight, grad_bias = torch.zeros_like(weight_VD, dtype=wide), torch.zeros_like(bias_V, dtype=wide)
+        grad_weight, grad_bias = torch.empty_like(weight_VD, dtype=wide), torch.zeros_like(bias_V, dtype=wide)
         sums = torch.zeros(2, dtype=wide, device=hidden_ND.device)
         # Made once and written over by every chunk: fresh memory would have to be zeroed by the kernel first.
         logits_CV = hidden_ND.new_empty(chunk, len(bias_V))
@@ -127,6 +127,8 @@ class _VocabularyLosses(torch.autograd.Function):
         size = max(coefficients.ce / coefficients.temperature, coefficients.mlm) or 1.0  # 0: the cosine term alone
         scaled = Coefficients(temperature, coefficients.ce / temperature / size, coefficients.mlm / size)
         gradient = _compiled() if hidden_ND.is_cuda else _slab_by_slab
+        if not len(hidden_ND):
+            grad_weight.zero_()
         with torch.autocast(hidden_ND.device.type, enabled=False):
             for start in range(0, len(hidden_ND), chunk):
                 rows = slice(start, start + chunk)
@@ -139,7 +141,8 @@ class _VocabularyLosses(torch.autograd.Function):
                 grad_bias += bias
                 torch.mm(grad_CV, student.weight_VD, out=grad_hidden[rows])
                 for share, words in zip(grad_weight.split(WORDS), grad_CV.split(WORDS, dim=1), strict=True):
-                    share += torch.mm(words.t(), hidden_ND[rows], out=share_VD[: len(share)])
+                    product = torch.mm(words.t(), hidden_ND[rows], out=share_VD[: len(share)])
+                    share.copy_(product) if start == 0 else share.add_(product)
         ctx.grads, ctx.size = (grad_hidden, grad_weight, grad_bias), size
         ctx.mark_non_differentiable(sums)
         weights = torch.tensor([coefficients.ce, coefficients.mlm], device=sums.device)
