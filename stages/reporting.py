@@ -63,7 +63,7 @@ class Log:
     def add(self, sums: Tensor, norm: Tensor) -> None:
         """Count one step; what a step without a finite gradient summed up is left out."""
         learned = torch.isfinite(norm)
-        self.sums += torch.where(learned, sums.double(), 0.0)
+        self.sums += torch.where(learned, sums, 0.0)
         self.skipped += ~learned
         self.in_a_row = (self.in_a_row + 1) * ~learned
         self.longest = torch.maximum(self.longest, self.in_a_row)

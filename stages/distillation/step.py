@@ -127,9 +127,9 @@ def accumulate(
 ) -> Tensor:
     """Add the gradients of one global batch's share; DDP synchronises in the last micro-batch only.
 
-    Returns this worker's [Σ KL, Σ CE, Σ (1 − cos)], (3,) in fp32.
+    Returns this worker's [Σ KL, Σ CE, Σ (1 − cos)], (3,) in fp64.
     """
-    total = torch.zeros(3, device=arithmetic.device)
+    total = torch.zeros(3, device=arithmetic.device, dtype=torch.float64)
     for i, batch in enumerate(batches):
         waits = i < len(batches) - 1
         with learner.no_sync() if isinstance(learner, DistributedDataParallel) and waits else nullcontext():
