@@ -1,6 +1,6 @@
 """How fast is one training step, beside the same loss written plainly and beside its matrix products alone?
 
-    python benchmarks/step.py [--shape demo] [--rounds 5] [--profile] [--json]
+    python benchmarks/step.py [--shape demo] [--rounds 5] [--no-memory] [--profile] [--json]
 
 A step is forward pass, backward pass, clipping and AdamW over one batch, dropout off; `matmul_limit` is the matrix
 products of `ours` alone, nothing else. Speed: all variants run in one process and take turns, so that a machine whose
@@ -22,6 +22,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from shapes import SHAPES, Shape, batch_of, no_gradients, ours, rows_of, student_of, teacher_of
@@ -177,26 +178,22 @@ def peak_of_own_process(name: str, shape: str, threads: int) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def measure(name: str, rounds: int, threads: int, device: torch.device) -> dict[str, object]:
+def measure(name: str, rounds: int, threads: int, device: torch.device, *, memory: bool) -> dict[str, Any]:
     """Everything about one shape."""
     shape = SHAPES[name]
     speed = speeds(shape, rounds, device)
     gc.collect()
-    peak = {
-        variant: peak_mb(variant, shape, device)
-        if device.type == "cuda"
-        else peak_of_own_process(variant, name, threads)
-        for variant in VARIANTS
-    }
-    found: dict[str, object] = {
-        variant: {"tokens_per_second": round(speed[variant], 1), "peak_mb": round(peak[variant], 1)}
-        for variant in VARIANTS
-    }
+    found: dict[str, Any] = {variant: {"tokens_per_second": round(speed[variant], 1)} for variant in VARIANTS}
+    if memory:
+        for variant in VARIANTS:
+            own = device.type != "cuda"
+            peak = peak_of_own_process(variant, name, threads) if own else peak_mb(variant, shape, device)
+            found[variant]["peak_mb"] = round(peak, 1)
+        found["memory_ratio"] = found["ours"]["peak_mb"] / found["reference_fp32"]["peak_mb"]
     found |= {
         "vs_fp32": speed["ours"] / speed["reference_fp32"],
         "vs_bf16": speed["ours"] / speed["reference_bf16"],
         "vs_limit": speed["ours"] / speed["matmul_limit"],
-        "memory_ratio": peak["ours"] / peak["reference_fp32"],
         "tflops": flops(shape, shape.rows) * speed["ours"] / shape.tokens / 1e12,
         "shape": asdict(shape),
     }
@@ -218,12 +215,13 @@ def profile(shape: Shape, device: torch.device) -> str:
     return found.key_averages().table(sort_by=by, row_limit=25, max_name_column_width=48)
 
 
-def table(name: str, found: dict[str, object]) -> str:
+def table(name: str, found: dict[str, Any]) -> str:
     """A measurement as a person reads it."""
     lines = [f"{name}:"]
     for key, value in found.items():
-        if isinstance(value, dict) and "peak_mb" in value:
-            lines.append(f"  {key:15} {value['tokens_per_second']:>10,.0f} tokens/s {value['peak_mb']:>8,.0f} MiB")
+        if isinstance(value, dict) and "tokens_per_second" in value:
+            memory = f" {value['peak_mb']:>8,.0f} MiB" if "peak_mb" in value else ""
+            lines.append(f"  {key:15} {value['tokens_per_second']:>10,.0f} tokens/s{memory}")
         elif isinstance(value, float):
             lines.append(f"  {key:15} {value:>10.2f}")
     return "\n".join(lines)
@@ -234,6 +232,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, action="append", help="bert-base and demo unless given")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--no-memory", action="store_true", help="speed alone")
     parser.add_argument("--profile", action="store_true", help="print where a step's time goes, and nothing else")
     parser.add_argument("--peak-of", choices=VARIANTS, help="print one variant's peak_mb, and nothing else")
     parser.add_argument("--json", action="store_true")
@@ -250,16 +249,16 @@ def main() -> None:
         for name in names:
             print(profile(SHAPES[name], device))
         return
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "dtype": str(dtype_of("auto", device)).removeprefix("torch."),
         "rounds": asked.rounds,
     }
     for name in names:
-        found[name] = measure(name, asked.rounds, asked.threads, device)
+        found[name] = measure(name, asked.rounds, asked.threads, device, memory=not asked.no_memory)
         if not asked.json:
-            print(table(name, found[name]))  # type: ignore[arg-type]
+            print(table(name, found[name]))
     if asked.json:
         print(json.dumps(found))
 
