@@ -12,6 +12,7 @@ threads, both through the pipeline. With `--json` the last line is one object; n
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -142,7 +143,9 @@ def trained(shape: Shape, steps: int, *, workers: int, threads: int) -> dict[str
         finally:
             stages.loop.loop = whole
         found: dict[str, float] = json.loads((folder / "training" / "timed.json").read_text())
-    return found | {"tokens_per_second": found["steps"] * shape.tokens / found["seconds"]}
+    found |= {"tokens_per_second": found["steps"] * shape.tokens / found["seconds"]}
+    print(f"{workers} worker(s) of {threads} thread(s): {found}", file=sys.stderr, flush=True)
+    return found
 
 
 def measure(parts: Sequence[str], seconds: float, threads: int) -> dict[str, object]:
