@@ -6,6 +6,8 @@ and `state.json`. Nothing in it is unpickled.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from transformers import PreTrainedModel
 from stages.storage import Folder
 from stages.tokens import TOKENIZER_FILES
 
-MANIFEST = "manifest.json"
+MANIFEST, STEP = "manifest.json", "step-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,18 +58,47 @@ class Found:
     """Newer ones that do not count: name and what is wrong with it."""
 
 
-def save(
-    folder: Folder, state: TrainState, model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokenizer: Folder
-) -> Folder:
+@dataclass(frozen=True, kw_only=True)
+class Tensors:
+    """A training's tensors as they were at one step, in memory of their own: training may go on meanwhile."""
+
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+
+
+def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
+    """Copies on the CPU; tensors that are one (tied embeddings) stay one, which is how transformers knows of it."""
+    copies: dict[int, torch.Tensor] = {}
+
+    def copy(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in copies:
+            copies[tensor.data_ptr()] = tensor.detach().to("cpu", copy=True).contiguous()
+        return copies[tensor.data_ptr()]
+
+    return Tensors(
+        model={name: copy(tensor) for name, tensor in model.state_dict().items()},
+        optimizer={name: copy(tensor) for name, tensor in _optimizer_tensors(optimizer).items()},
+    )
+
+
+def save(folder: Folder, state: TrainState, model: PreTrainedModel, tensors: Tensors, tokenizer: Folder) -> Folder:
     """Write the checkpoint of `state.step` below `folder`; its manifest is written last.
 
-    Deletes checkpoints of later steps: training would have gone on from them were they whole. Raises OSError where
-    there is no room, say; what was written by then is deleted.
+    `model` is only asked for its config and its class. Deletes checkpoints of later steps: training would have gone on
+    from them were they whole. Raises OSError where there is no room, say; what was written by then is deleted.
     """
+    target = folder / f"{STEP}{state.step:08d}"
     try:
-        target = _write(folder, state, model, optimizer, tokenizer)
+        target.remove()
+        with _place(target) as local:
+            model.save_pretrained(local, state_dict=tensors.model)
+            tokenizer.copy_to(local, TOKENIZER_FILES)
+            save_file(tensors.optimizer, local / "optimizer.safetensors")
+            (local / "state.json").write_text(json.dumps(asdict(state)))
+            files = {path.name: _described(path) for path in sorted(local.iterdir())}
+        target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
     except (OSError, SafetensorError) as error:
-        (folder / _name(state.step)).remove()
+        target.remove()
         raise error if isinstance(error, OSError) else OSError(str(error)) from error
     for name in _checkpoints(folder):
         if name > target.name:
@@ -75,18 +106,15 @@ def save(
     return target
 
 
-def _write(
-    folder: Folder, state: TrainState, model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokenizer: Folder
-) -> Folder:
-    target = folder / _name(state.step)
-    with target.written_locally() as local:
-        model.save_pretrained(local)
-        tokenizer.copy_to(local, TOKENIZER_FILES)
-        save_file(_optimizer_tensors(optimizer), local / "optimizer.safetensors")
-        (local / "state.json").write_text(json.dumps(asdict(state)))
-        files = {path.name: _described(path) for path in sorted(local.iterdir())}
-    target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
-    return target
+@contextmanager
+def _place(target: Folder) -> Iterator[Path]:
+    """Where a checkpoint's files are written: on a disk in their place, since without a manifest they do not count."""
+    if not target.is_local:
+        with target.written_locally() as local:
+            yield local
+        return
+    target.path.mkdir(parents=True, exist_ok=True)
+    yield target.path
 
 
 def load(checkpoint: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
@@ -146,18 +174,14 @@ def fault(checkpoint: Folder) -> str | None:
 def keep_only(folder: Folder, newest_to_keep: int, best_step: int) -> None:
     """Delete all checkpoints but the newest few and the best."""
     names = _checkpoints(folder)
-    kept = {*names[-newest_to_keep:], _name(best_step)}
+    kept = {*names[-newest_to_keep:], f"{STEP}{best_step:08d}"}
     for name in names:
         if name not in kept:
             (folder / name).remove()
 
 
-def _name(step: int) -> str:
-    return f"step-{step:08d}"
-
-
 def _checkpoints(folder: Folder) -> list[str]:
-    return [name for name in folder.names() if name.startswith("step-")]
+    return [name for name in folder.names() if name.startswith(STEP)]
 
 
 def _described(path: Path) -> dict[str, int | str]:
@@ -171,7 +195,7 @@ def _same(data: bytes, said: dict[str, int | str]) -> bool:
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": t.contiguous() for index, entry in state.items() for name, t in entry.items()}
+    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:

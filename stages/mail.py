@@ -26,8 +26,14 @@ class Report:
 
     step: int
     metrics: Mapping[str, float]
-    checkpoint: Folder | None = None
-    """One that was written at this step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The checkpoint of `step` is whole."""
+
+    step: int
+    folder: Folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ class Failed:
     error: Exception
 
 
-Message = Report | Resumed | Notice | Stopped | Failed
+Message = Report | Saved | Resumed | Notice | Stopped | Failed
 
 
 @ray.remote(num_cpus=0, max_concurrency=1)
@@ -182,8 +188,8 @@ def _tell(message: Message, heard: Heard, where: Where, steps: int) -> None:
                 where.on_metrics(message.step, message.metrics)
                 heard.step = message.step
             where.on_progress(message.step, steps, "steps")
-            if message.checkpoint is not None:
-                where.on_checkpoint(message.step, message.checkpoint)
+        case Saved():
+            where.on_checkpoint(message.step, message.folder)
         case Resumed():
             for past in message.history:
                 if past["step"] > heard.step:

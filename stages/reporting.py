@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,8 @@ from stages.distillation.masking import MaskRule
 from stages.distillation.step import Arithmetic, Counts
 from stages.errors import InputError
 from stages.heldout import Heldout, score_all
-from stages.mail import Failed, Notice, Post, Report
+from stages.mail import Failed, Notice, Post, Report, Saved
+from stages.saving import Saver
 from stages.storage import Folder
 from stages.train import Job
 
@@ -43,6 +44,7 @@ class Session:
     """Of the newest whole checkpoint; kept up to date on rank 0."""
     ask_every: int = 1
     """Steps between two times that several workers ask one another whether to stop: about a second's."""
+    saver: Saver = field(default_factory=Saver)
 
 
 class Log:
@@ -131,38 +133,43 @@ class Log:
 
 
 def tell(session: Session, done: int, metrics: dict[str, float], *, saves: bool, last: bool) -> bool:
-    """Report and, where it `saves`, write a checkpoint that holds this report too. Rank 0 alone.
+    """Report and, where it `saves`, begin a checkpoint that holds this report too. Rank 0 alone.
 
     A checkpoint that cannot be written is counted and said, and training goes on; but for the last one, without which
     there is no result: then False.
     """
+    told = settle_checkpoint(session, wait=saves, last=False)
     state = session.state
     counted = {"skipped_steps": state.skipped_steps, "failed_checkpoints": state.failed_checkpoints}
     metrics |= {name: float(count) for name, count in counted.items() if count}
     if not state.history or state.history[-1]["step"] != done:
         session.state = replace(state, history=(*state.history, {"step": done, **metrics}))
-    saved = None
+    session.post.put(Report(step=done, metrics=metrics))
     if saves and done != session.saved_step:
-        try:
-            saved = save(session, metrics.get("heldout_mlm_loss"))
-        except OSError as error:
-            return not_saved(session, done, metrics, error, last=last)
-    session.post.put(Report(step=done, metrics=metrics, checkpoint=saved))
-    return True
+        begin_checkpoint(session, metrics.get("heldout_mlm_loss"))
+    return told and (not last or settle_checkpoint(session, wait=True, last=True))
 
 
-def not_saved(session: Session, done: int, metrics: dict[str, float], error: OSError, *, last: bool) -> bool:
-    """Say that a checkpoint could not be written; whether training goes on."""
-    folder = session.job.folder / "checkpoints"
-    why = f"the checkpoint of step {done} could not be written to {folder}: {' '.join(str(error).split())[:200]}"
+def settle_checkpoint(session: Session, *, wait: bool, last: bool) -> bool:
+    """Say what became of the checkpoint that was begun, if it is over; whether training goes on."""
+    outcome = session.saver.collect(wait=wait)
+    if outcome is None:
+        return True
+    if outcome.folder is not None:
+        session.saved_step = outcome.step
+        session.post.put(Saved(step=outcome.step, folder=outcome.folder))
+        return True
+    reason = " ".join(str(outcome.error).split())[:200]
+    why = (
+        f"the checkpoint of step {outcome.step} could not be written to {session.job.folder / 'checkpoints'}: {reason}"
+    )
     before = f"the one of step {session.saved_step} is whole" if session.saved_step else "there is none before it"
     session.state = replace(session.state, failed_checkpoints=session.state.failed_checkpoints + 1)
     if last:
         session.post.put(Failed(error=InputError(f"{why}; {before}. Make room, and give the same command again.")))
-        return False
-    session.post.put(Report(step=done, metrics=metrics))
-    session.post.put(Notice(text=f"{why}; {before}, training goes on."))
-    return True
+    else:
+        session.post.put(Notice(text=f"{why}; {before}, training goes on."))
+    return not last
 
 
 def evaluate(session: Session) -> dict[str, float]:
@@ -178,20 +185,19 @@ def evaluate(session: Session) -> dict[str, float]:
     return metrics
 
 
-def save(session: Session, heldout_loss: float | None) -> Folder:
-    """Write a checkpoint and delete those that are no longer wanted; the best is one that was saved and evaluated.
-
-    Raises OSError where it cannot be written.
-    """
-    folder, config = session.job.folder / "checkpoints", session.job.config
+def begin_checkpoint(session: Session, heldout_loss: float | None) -> None:
+    """Begin to write a checkpoint, and to delete those that are no longer wanted; the best is one that was saved and
+    evaluated. Training goes on as soon as the tensors are copied."""
     if heldout_loss is not None and heldout_loss < session.state.best_loss:
         session.state = replace(session.state, best_loss=heldout_loss, best_step=session.state.step)
-    scaler = session.arithmetic.scaler
-    state = replace(
-        session.state,
-        loss_scale=scaler.get_scale() if scaler.is_enabled() else 1.0,
-    )
-    saved = checkpoint.save(folder, state, session.model, session.optimizer, session.job.lesson.start)
-    session.saved_step = state.step
-    checkpoint.keep_only(folder, config.keep_checkpoints, session.state.best_step)
-    return saved
+    job, scaler = session.job, session.arithmetic.scaler
+    folder = job.folder / "checkpoints"
+    state = replace(session.state, loss_scale=scaler.get_scale() if scaler.is_enabled() else 1.0)
+    tensors = checkpoint.copied(session.model, session.optimizer)
+
+    def write() -> Folder:
+        saved = checkpoint.save(folder, state, session.model, tensors, job.lesson.start)
+        checkpoint.keep_only(folder, job.config.keep_checkpoints, state.best_step)
+        return saved
+
+    session.saver.start(state.step, write)

@@ -14,7 +14,7 @@ from tiny import WORDS, no_dropout, tiny_batch, tiny_bert
 from torch import nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
 
-from stages.checkpoint import MANIFEST, TrainState, is_whole, keep_only, load, look, newest, read_state, save
+from stages.checkpoint import MANIFEST, TrainState, copied, is_whole, keep_only, load, look, newest, read_state, save
 from stages.distillation.step import adamw
 from stages.distillation.student import take_blocks
 from stages.storage import Folder
@@ -52,7 +52,7 @@ def saved_at(folder: Folder, tokenizer: Folder, *steps: int) -> None:
     optimizer = optimizer_of(model)
     learn(model, optimizer, range(1))
     for step in steps:
-        save(folder, TrainState(step=step), model, optimizer, tokenizer)
+        save(folder, TrainState(step=step), model, copied(model, optimizer), tokenizer)
 
 
 def cut(file: Path) -> None:
@@ -67,7 +67,7 @@ def test_load_gives_back_every_weight_and_moment_and_goes_on_identically(
     optimizer = optimizer_of(model)
     learn(model, optimizer, range(3))
     state = TrainState(step=3, seconds=1.25, best_loss=0.1 + 0.2, best_step=2, history=({"step": 1, "loss": 1 / 3},))
-    where = save(Folder(str(tmp_path)), state, model, optimizer, tokenizer)
+    where = save(Folder(str(tmp_path)), state, model, copied(model, optimizer), tokenizer)
     fresh = learner(kind, seed=9)
     again = optimizer_of(fresh)
     assert load(where, fresh, again) == state
@@ -91,7 +91,7 @@ def _assert_same_state(found: torch.optim.Optimizer, expected: torch.optim.Optim
 
 def test_save_folder_is_what_transformers_loads_tokenizer_and_all(tmp_path: Path, tokenizer: Folder) -> None:
     model = learner("student")
-    where = save(Folder(str(tmp_path)), TrainState(step=7), model, optimizer_of(model), tokenizer)
+    where = save(Folder(str(tmp_path)), TrainState(step=7), model, copied(model, optimizer_of(model)), tokenizer)
     assert where.name == "step-00000007"
     ids = tiny_batch().input_ids_RL
     with torch.no_grad():
@@ -167,14 +167,14 @@ def test_save_over_a_broken_one_of_the_same_step_makes_it_whole(tmp_path: Path, 
 
 FULL_DISK = """
 import resource, sys
-from test_checkpoint import Folder, TrainState, learner, optimizer_of, save
+from test_checkpoint import Folder, TrainState, copied, learner, optimizer_of, save
 folder, tokenizer = (Folder(path) for path in sys.argv[1:])
 model = learner("student")
 optimizer = optimizer_of(model)
-save(folder, TrainState(step=5), model, optimizer, tokenizer)
+save(folder, TrainState(step=5), model, copied(model, optimizer), tokenizer)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
-    save(folder, TrainState(step=10), model, optimizer, tokenizer)
+    save(folder, TrainState(step=10), model, copied(model, optimizer), tokenizer)
 except OSError as error:
     print("OSError", error)
 """
