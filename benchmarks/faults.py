@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -81,11 +82,13 @@ class Victim:
     def strike(self, kind: str) -> None:
         """SIGKILL, and what a cluster or a person does about it."""
         if kind == "worker":
-            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"])]
+            workers = [p for p in descendants(self.cluster) if "RayTrainWorker" in command_of(p)]
             os.kill(random.choice(workers).pid, signal.SIGKILL)
         elif kind == "driver":
-            for process in drivers(self.config.name):
-                os.kill(process.pid, signal.SIGKILL)
+            file = str(self.cluster.home / f"{self.config.name}.yaml")
+            for process in descendants(self.cluster):
+                if "distil" in (command := command_of(process)) and file in command:
+                    os.kill(process.pid, signal.SIGKILL)
             wait(lambda: status(self.cluster, self.jobs[-1]) not in ("PENDING", "RUNNING"))
             self.submit()
         else:
@@ -93,10 +96,17 @@ class Victim:
             self.second = self.cluster.start_another()
 
 
-def drivers(name: str) -> list[psutil.Process]:
-    """The processes of `distil run` on the config of this name."""
-    lines = ((p, " ".join(p.info["cmdline"] or [])) for p in psutil.process_iter(["cmdline"]))
-    return [process for process, line in lines if f"{name}.yaml" in line and "distil" in line]
+def descendants(cluster: TwoNodes) -> list[psutil.Process]:
+    """All processes of this cluster: another Ray may be at work on the machine."""
+    roots = [psutil.Process(started.pid) for started in cluster.started if started.poll() is None]
+    return [process for root in roots for process in root.children(recursive=True)]
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line; empty where it has just ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def wait(condition: Callable[[], bool]) -> None:

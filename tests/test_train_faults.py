@@ -78,8 +78,8 @@ def kill_a_worker_at(folder: Path, step: int, killed: list[int]) -> None:
     while time.monotonic() < deadline:
         logs = list((folder / "rows").glob("*-rank-0.csv")) if (folder / "rows").exists() else []
         if logs and logs[0].read_text().count("\n") >= step:
-            workers = [p for p in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"])]
-            killed.append(workers[-1].pid)
+            ours = psutil.Process().children(recursive=True)  # another Ray may be at work on this machine
+            killed.append(next(process.pid for process in ours if "RayTrainWorker" in " ".join(process.cmdline())))
             os.kill(killed[0], signal.SIGKILL)
             return
         time.sleep(0.02)
