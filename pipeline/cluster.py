@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import ray
 
-from stages.room import may_grow
+from stages.capacity import may_grow
 
 OBJECT_STORE_BYTES = 512 * 1024**2
 """Of a local Ray: batches are small, and a laptop has other uses for its memory than Ray's default of 30 %."""

@@ -11,12 +11,14 @@ from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
 from pipeline.environment import environment
 from pipeline.hardware import hardware
+from pipeline.live import Live
 from pipeline.memory import PeakMemory
 from pipeline.plain import to_plain
 from pipeline.record import read_record
+from pipeline.registry import PublishedModel
 from pipeline.report import Folders, RunReport, read_report, write_report
 from pipeline.reuse import Made
-from pipeline.tracking import Live, PublishedModel, RunAbout
+from pipeline.tracking import RunAbout
 from pipeline.workdir import read_run
 from stages import checkpoint
 from stages.corpus import Corpus
@@ -59,8 +61,7 @@ def deliver_again(live: Live, made: Made[Any]) -> None:
     record = read_record(made.folder) if live.continued else None
     if record is None or datetime.fromisoformat(record.finished).timestamp() < live.started:
         return
-    last = checkpoint.newest(made.folder / "checkpoints")
-    for report in () if last is None else checkpoint.read_state(last).history:
+    for report in checkpoint.history(made.folder / "checkpoints"):
         step = int(report["step"])
         deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
 

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.cluster import cluster
 from pipeline.config import PipelineConfig, to_yaml
 from pipeline.console import Console
+from pipeline.live import Live
 from pipeline.lock import alone
 from pipeline.memory import PeakMemory
 from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
@@ -126,15 +127,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
         stop.listen()
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id)
-        step = Reuse(
-            root=config.root,
-            seed=config.seed,
-            watch=console,
-            on_metrics=partial(deliver, live),
-            on_notice=console.say,
-            on_reused=partial(deliver_again, live),
-            stop=stop,
-        )
+        step = steps(config, live, console, stop)
         products = graph(step, config)
         say_skipped(products.corpus, console)
         live.log_dataset(products.corpus.artifact, config.corpus.source)
@@ -146,6 +139,19 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
     end_run(workdir)
     show(workdir, console)
     return products
+
+
+def steps(config: PipelineConfig, live: Live, console: Console, stop: Stop) -> Reuse:
+    """What runs or reuses each stage: watched by a person, recorded in MLflow, stopped by SIGTERM."""
+    return Reuse(
+        root=config.root,
+        seed=config.seed,
+        watch=console,
+        on_metrics=partial(deliver, live),
+        on_notice=console.say,
+        on_reused=partial(deliver_again, live),
+        stop=stop,
+    )
 
 
 def is_recorded(plan: Products, workdir: Path) -> bool:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import ray
@@ -12,14 +11,15 @@ from pipeline.cluster import cluster
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
 from pipeline.hardware import hardware
+from pipeline.live import Live
 from pipeline.lock import alone
-from pipeline.outcome import CONFIG, deliver, deliver_again, say_skipped
+from pipeline.outcome import CONFIG, say_skipped
 from pipeline.preflight import preflight, preflighted
 from pipeline.reuse import Made, Reuse, Silent
-from pipeline.run import Products, prepared
+from pipeline.run import Products, prepared, steps
 from pipeline.stop import Stop, stopping
 from pipeline.store import store_of
-from pipeline.tracking import Live, RunAbout
+from pipeline.tracking import RunAbout
 from pipeline.tracking import run as tracked
 from pipeline.tuning.board import Board
 from pipeline.tuning.budget import Budget, budget_of
@@ -37,8 +37,8 @@ from pipeline.tuning.trial import Task
 from pipeline.tuning.verdict import Confirmed, Search, candidates, judge
 from pipeline.tuning.verdict_table import verdict_lines, verdict_table
 from pipeline.workdir import check_writable
+from stages.capacity import most_gpus
 from stages.distil import DistilConfig
-from stages.room import most_gpus
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks
@@ -86,14 +86,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
             (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         note_run(live, found.folder)
-        step = Reuse(
-            root=config.root,
-            seed=config.seed,
-            watch=console,
-            on_metrics=partial(deliver, live),
-            on_reused=partial(deliver_again, live),
-            stop=stop,
-        )
+        step = steps(config, live, console, stop)
         ready = prepared(step, config)
         assert ready.blocks is not None, "only a run until `teacher` has none"
         say_skipped(ready.corpus, console)

@@ -150,6 +150,12 @@ def newest(folder: Folder) -> Folder | None:
     return look(folder).newest
 
 
+def history(folder: Folder) -> tuple[dict[str, float], ...]:
+    """What was reported up to the newest whole checkpoint in `folder`, each with its `step`; empty before the first."""
+    last = newest(folder)
+    return () if last is None else read_state(last).history
+
+
 def is_whole(checkpoint: Folder) -> bool:
     """Whether the manifest is there, readable, and every file has the size and digest it names."""
     return fault(checkpoint) is None

@@ -69,7 +69,7 @@ class Failed:
 Message = Report | Saved | Resumed | Notice | Stopped | Failed
 
 
-@ray.remote(num_cpus=0, max_concurrency=1)
+@ray.remote(num_cpus=0)
 class Mailbox:
     """Holds messages until the driver takes them, and what the driver wants until the workers ask."""
 

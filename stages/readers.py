@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.errors import InputError
-from stages.storage import filesystem_of
+from stages.storage import filesystem_of, read_through
 
 FORMATS = (".txt", ".jsonl", ".csv", ".parquet")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
@@ -78,13 +78,9 @@ def check_table(uri: str, column: str) -> None:
 
 
 def _unread(uri: str, error: Exception) -> InputError:
-    """pyarrow says with the same OSError that the store is away and that a page is broken: what tells the two apart is
-    whether the bare bytes can be read to their end."""
+    """Damage, where the bare bytes can be read to their end; else a store that is away."""
     try:
-        filesystem, path = filesystem_of(uri)
-        with filesystem.open_input_stream(path, compression=None) as stream:
-            while stream.read(CHUNK_BYTES):
-                pass
+        read_through(uri)
     except (OSError, pa.ArrowException) as unreachable:
         return InputError(f"cannot read {uri}: {_first_line(unreachable)}; check the address and your access.")
     return Damaged(f"cannot read {uri}: {_first_line(error)}; is it whole, and what its name says?")

@@ -17,6 +17,9 @@ import pyarrow.fs as pafs
 
 from stages.errors import InputError
 
+_PIECE = 1 << 22
+"""Bytes that are read at a time where a file's content is not kept."""
+
 
 def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     """(filesystem, path inside it) for a local path or a URI; raises `InputError` for a scheme nobody knows."""
@@ -33,6 +36,17 @@ def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
     except (ValueError, ImportError) as error:
         raise InputError(f"cannot open {uri}: {error}; use a local path, s3:// or gs://.") from error
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def read_through(uri: str) -> None:
+    """Read a file's bare bytes to their end and drop them; raises OSError where they do not come.
+
+    pyarrow says with the same OSError that a store is away and that a page is broken: this tells the two apart.
+    """
+    filesystem, path = filesystem_of(uri)
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        while stream.read(_PIECE):
+            pass
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ray.data import ExecutionResources
 from stages.distillation.masking import Masked, MaskRule, mask
 from stages.distillation.plan import Plan, Window
 from stages.errors import InputError, unwrap
-from stages.storage import Folder, filesystem_of
+from stages.storage import Folder, filesystem_of, read_through
 from stages.tokens import Blocks, Shard
 
 REMEDY = "delete the stage's folder to have it packed again, or set distil.on_damaged to skip"
@@ -162,7 +162,6 @@ def opened(shard: Folder) -> Iterator[pq.ParquetFile]:
     except FileNotFoundError as error:
         raise InputError(f"the block shard {shard} is gone: {REMEDY}.") from error
     except (pa.ArrowInvalid, OSError) as error:  # parquet's own complaints come as OSError too
-        with filesystem.open_input_stream(path) as raw:
-            raw.read()  # raises where the bytes do not come at all
+        read_through(shard.uri)
         first = " ".join(str(error).split())[:200]
         raise InputError(f"the block shard {shard} cannot be read ({first}): {REMEDY}.") from error

@@ -15,13 +15,13 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
+from stages.capacity import most_gpus
 from stages.distillation.losses import LossWeights
 from stages.distillation.machine import Precision
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, Preempted, unwrap
 from stages.mail import listen
-from stages.room import most_gpus
 from stages.shards import settle_shards
 from stages.storage import Folder
 from stages.tokens import MAX_MASK_RATE, Blocks
@@ -85,7 +85,7 @@ class TrainConfig:
     max_skipped: int = elsewhere(10)
     """Optimiser steps in a row with a gradient that is no finite number, after which the run gives up; nothing is
     learned from such a step."""
-    on_damaged: Literal["refuse", "skip"] = elsewhere("refuse")
+    on_damaged: Literal["refuse", "skip"] = "refuse"
     """What to do about a block shard that cannot be read: refuse to train, or leave it out and count it."""
     row_log: bool = elsewhere(False)
     """Whether each worker writes the row numbers of every step into `rows/` of the stage's folder, for an audit."""
@@ -188,9 +188,11 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
     if not masked_per_block(blocks.block_length, config.mask_rate):
         rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)
+    if config.row_log and not where.folder.is_local:
+        raise ConfigError("distil.row_log", True, f"lines cannot be appended to files in {where.folder}")
     use_gpu = gpu_wanted(config)
     steps = steps or config.total_steps(blocks.rows)
-    plan_of(config, blocks, steps, where.seed)
+    plan_of(config, blocks, steps, where.seed)  # refuses what cannot be, before every shard is read
     settled = settle_shards(blocks, where.folder, skip=config.on_damaged == "skip")
     if settled.damaged:
         where.on_notice(f"{len(settled.damaged)} damaged block shards are left out: {', '.join(settled.damaged)}")

@@ -3,8 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from object_store import ObjectStore
+
+    from stages.tokens import Blocks
+    from stages.train import Lesson
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +30,33 @@ def mlflow_store(mlflow_template: Path, tmp_path: Path) -> str:
     (tmp_path / "mlflow").mkdir()
     shutil.copy(mlflow_template, tmp_path / "mlflow" / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> "Blocks":
+    """72 blocks to train on: 6 batches of 12 an epoch. Read only."""
+    from tiny import tiny_blocks
+
+    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> "Lesson":
+    """A tiny student and its teacher. Read only."""
+    from trainings import tiny_lesson
+
+    return tiny_lesson(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def s3() -> "Iterator[ObjectStore]":
+    """An object store, and its address and keys in the environment."""
+    from object_store import object_store
+
+    with object_store() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.env.items():
+            patch.setenv(name, value)
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
 import mlflow
 
-from pipeline.tracking import Live, RunAbout
+from pipeline.live import Live
+from pipeline.tracking import RunAbout
 from pipeline.tuning.ledger import Report, State, Trial
 
 ABOUT = RunAbout(name="demo search", workdir="/runs/demo", fingerprint="f1", parameters={"seed": 7}, yaml="seed: 7\n")

@@ -2,26 +2,18 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 
 import pytest
-from object_store import ObjectStore, object_store
+from object_store import ObjectStore
 
 from pipeline.holder import Holder
 from pipeline.lease import BEAT, DEAD, LOCK, Claim, leased
 from pipeline.lock import alone
 from stages.errors import InputError
 from stages.storage import Folder
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[ObjectStore]:
-    with object_store() as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in store.env.items():
-            patch.setenv(name, value)
-        yield store
 
 
 @pytest.fixture
@@ -66,6 +58,7 @@ def test_take_after_release_succeeds_at_once(folder: Folder) -> None:
     first.take()
     first.release()
     claim(folder, "b").take(no_pause)
+    assert (folder / LOCK).names() == ["b.json"]
 
 
 def test_take_lower_of_two_that_came_together_gets_it_once_the_other_has_withdrawn(folder: Folder) -> None:
@@ -193,6 +186,7 @@ def test_a_claim_written_again_by_one_that_was_taken_for_dead_counts_for_nobody(
     dead._write()  # it wakes up in the middle of its heartbeat
     heir.release()
     claim(disk, "c").take(no_pause)
+    assert [name for name in (disk / LOCK).names() if name.endswith(".json")] == ["c.json"]
 
 
 def test_leased_that_is_taken_over_tells_so_from_its_thread(folder: Folder) -> None:

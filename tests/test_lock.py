@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.holder import holder_of
 from pipeline.lock import NAME, alone
 from stages.errors import InputError
 from stages.storage import Folder
@@ -62,16 +63,19 @@ def test_alone_two_workdirs_with_one_storage_exclude_one_another(tmp_path: Path)
 
 
 def test_alone_is_free_again_after_the_block_however_it_ends(tmp_path: Path) -> None:
+    held = 0
     for _ in range(2):
         with suppress(KeyboardInterrupt), alone(tmp_path, Folder(str(tmp_path)), pytest.fail):
+            held += 1
             raise KeyboardInterrupt
+    assert held == 2
 
 
 def test_alone_workdir_by_a_symbolic_link_is_one_place(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with alone(tmp_path / "real", Folder(str(tmp_path / "link")), pytest.fail):
-        pass
+        assert holder_of((tmp_path / "real" / "run.lock").read_bytes()).pid == os.getpid()
 
 
 def test_alone_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
@@ -80,7 +84,7 @@ def test_alone_child_process_does_not_keep_the_lock(tmp_path: Path) -> None:
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
         with alone(tmp_path, Folder(str(tmp_path)), pytest.fail):
-            pass
+            assert child.poll() is None
     finally:
         child.kill()
         child.wait()

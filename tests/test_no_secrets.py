@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import recipes
 from pipeline.config import PipelineConfig
-from pipeline.no_secrets import check_secrets
+from pipeline.no_secrets import addresses, check_secrets, secret_in
 from pipeline.preflight import preflight
 from pipeline.store import TrackingConfig
 from stages.corpus import CorpusConfig
@@ -67,7 +67,9 @@ def test_check_secrets_tracking_address_in_the_environment_is_refused_too() -> N
     ],
 )
 def test_check_secrets_ordinary_addresses_pass(config: PipelineConfig) -> None:
-    check_secrets(config, {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "AWS_SECRET_ACCESS_KEY": SECRET})
+    environment = {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "AWS_SECRET_ACCESS_KEY": SECRET}
+    check_secrets(config, environment)
+    assert {secret_in(text) for _, text in addresses(config, environment)} == {None}
 
 
 def test_preflight_refuses_a_secret_before_it_looks_at_anything_else() -> None:

@@ -9,8 +9,9 @@ import pytest
 from published import WORDS, report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from pipeline.registry import PublishedModel
 from pipeline.store import TrackingConfig
-from pipeline.tracking import PublishedModel, RunAbout, run
+from pipeline.tracking import RunAbout, run
 from stages.publish import PublishConfig, publish
 from stages.storage import Folder
 from stages.where import Where

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from tiny import LENGTH, tiny_blocks, tiny_ids, write_shard
 
+from pipeline.record import fingerprint, identify
 from stages.errors import InputError
 from stages.shards import fault, settle_shards
 from stages.storage import Folder
 from stages.stream import read_rows
 from stages.tokens import Blocks
+from stages.train import TrainConfig
 
 
 def damage(file: Path) -> None:
@@ -81,6 +83,11 @@ def test_settle_shards_what_was_left_out_at_the_first_start_is_left_out_ever_aft
     cut(place(blocks, 0))  # nor may a shard go
     with pytest.raises(InputError, match=r"part-00000\.parquet"):
         settle_shards(blocks, folder, skip=True)
+
+
+def test_on_damaged_is_part_of_the_fingerprint_as_a_student_of_fewer_shards_is_another() -> None:
+    whole, fewer = (identify("distil", 1, TrainConfig(on_damaged=choice)) for choice in ("refuse", "skip"))
+    assert fingerprint(whole) != fingerprint(fewer)
 
 
 def test_settle_shards_none_left_is_refused(ray_session: None, blocks: Blocks, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Folders on a disk and in an object store behave alike; in the store, what is written last counts."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pyarrow.fs as pafs
 import pytest
 import torch
-from object_store import SECRET, ObjectStore, object_store
+from object_store import SECRET, ObjectStore
 from published import tiny_tokenizer
 from tiny import WORDS, all_rows, tiny_bert, tiny_blocks
 
@@ -24,14 +23,6 @@ from stages.errors import InputError
 from stages.storage import Folder, filesystem_of
 from stages.stream import read_rows
 from stages.tokens import Blocks
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[ObjectStore]:
-    with object_store() as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in store.env.items():
-            patch.setenv(name, value)
-        yield store
 
 
 @pytest.fixture(params=["disk", "s3"])

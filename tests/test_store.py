@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +17,10 @@ from stages.errors import InputError
 class Answer(BaseHTTPRequestHandler):
     """MLflow's health page, and nothing else."""
 
+    asked: ClassVar[list[str]] = []
+
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         self.send_response(200 if self.path == "/health" else 404)
         self.end_headers()
         self.wfile.write(b"OK")
@@ -63,7 +67,9 @@ def test_store_of_folder_in_the_environment_is_refused(monkeypatch: pytest.Monke
 
 
 def test_check_server_that_answers_passes(server: str) -> None:
+    Answer.asked.clear()
     check(TrackingConfig(uri=server), workers_elsewhere=True)
+    assert Answer.asked == ["/health"]
 
 
 def test_check_server_that_is_not_mlflow_is_refused(server: str) -> None:

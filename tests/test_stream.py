@@ -2,17 +2,12 @@
 
 import numpy as np
 import pytest
-from tiny import LENGTH, all_rows, tiny_blocks, tiny_rule
+from tiny import LENGTH, all_rows, tiny_rule
 
 from stages.distillation.masking import mask
 from stages.distillation.plan import Plan
 from stages.stream import Share, read_rows, share_of, stream
 from stages.tokens import Blocks
-
-
-@pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
-    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
 
 
 def plan_of(blocks: Blocks) -> Plan:

@@ -15,9 +15,10 @@ import mlflow
 import pytest
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from pipeline.live import Live
 from pipeline.stop import Terminated
 from pipeline.store import Store, TrackingConfig, _start_server, _stop, _wait_until_it_answers
-from pipeline.tracking import Live, RunAbout, run, workdir_of
+from pipeline.tracking import RunAbout, run, workdir_of
 from stages.corpus import Corpus
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
@@ -333,7 +334,7 @@ def test_run_that_ends_while_the_server_is_away_waits_for_it_and_says_so(server:
 def test_run_stopped_by_sigterm_while_the_server_is_away_does_not_wait_for_long(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.tracking.NOTICE", 0.5)
+    monkeypatch.setattr("pipeline.live.NOTICE", 0.5)
     config = TrackingConfig(uri=server.uri, system_metrics=False)
     started: list[Live] = []
 
@@ -395,3 +396,16 @@ def test_log_metrics_real_server_frozen_then_killed_then_back_on_its_port_has_ev
         back.join()
         for server in servers:
             _stop(server)
+
+
+def test_run_over_leaves_mlflow_to_the_environment_as_it_was(
+    mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.tracking import quiet_mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///before.db")
+    with run(TrackingConfig(uri=mlflow_store, system_metrics=False), ABOUT):
+        assert os.environ["MLFLOW_TRACKING_URI"] == mlflow_store
+    assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///before.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///after.db")
+    assert quiet_mlflow().get_tracking_uri() == "sqlite:///after.db"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import tiny_blocks
-from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, tiny_lesson
+from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical
 from transformers import AutoModelForMaskedLM
 
 from stages import checkpoint
@@ -26,17 +25,6 @@ from stages.train import Job, Lesson, TrainConfig, Trained, finished, gpu_wanted
 
 pytestmark = pytest.mark.timeout(400)  # three trainings, each of several processes: 15 s on an idle machine
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
-    """72 blocks: 6 batches of 12 an epoch, so that 12 steps are two epochs."""
-    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
-    return tiny_lesson(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from test_shards import damage
 from tiny import tiny_blocks
-from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, tiny_lesson
+from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical
 
 from stages import checkpoint
 from stages.distillation.plan import Plan
@@ -23,16 +23,6 @@ from stages.train import Lesson, TrainConfig, train
 pytestmark = pytest.mark.timeout(400)
 LONG = replace(CONFIG, steps=300, checkpoint_every=30, evaluate_every=100, log_every=5, workers=2, row_log=True)
 """Some seconds of training: long enough to be hit in the middle."""
-
-
-@pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
-    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
-    return tiny_lesson(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from mlflow.entities import ViewType
 from recorded import ABOUT, client, trial
 
+from pipeline.live import Live
 from pipeline.store import Store, TrackingConfig
-from pipeline.tracking import Live, run
+from pipeline.tracking import run
 from pipeline.tuning.conclusion import log_search
 from pipeline.tuning.verdict import Confirmed, Search, judge
 from stages.storage import Folder

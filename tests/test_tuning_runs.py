@@ -11,8 +11,9 @@ from mlflow.entities import ViewType
 from recorded import ABOUT, client, report, trial
 
 import pipeline.tuning.runs
+from pipeline.live import Live
 from pipeline.store import Store, TrackingConfig
-from pipeline.tracking import Live, run
+from pipeline.tracking import run
 from pipeline.tuning.ledger import Report, State, Trial
 from pipeline.tuning.runs import Children
 

@@ -7,24 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from test_train_faults import kill_a_worker_at
-from tiny import tiny_blocks
-from trainings import CONFIG, Run, assert_bit_identical, tiny_lesson
+from trainings import CONFIG, Run, assert_bit_identical
 
 from stages.tokens import Blocks
 from stages.train import Lesson, TrainConfig, train
 
 pytestmark = pytest.mark.timeout(900)
 CURVE = replace(CONFIG, steps=30, dropout=0.0, log_every=1, learning_rate=1e-3, checkpoint_every=30, evaluate_every=30)
-
-
-@pytest.fixture(scope="module")
-def blocks(tmp_path_factory: pytest.TempPathFactory) -> Blocks:
-    return tiny_blocks(tmp_path_factory.mktemp("blocks"))
-
-
-@pytest.fixture(scope="module")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
-    return tiny_lesson(tmp_path_factory.mktemp("models"))
 
 
 def losses(config: TrainConfig, lesson: Lesson, blocks: Blocks, folder: Path) -> dict[str, list[float]]:

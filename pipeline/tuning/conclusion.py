@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.fields import Scalar
+from pipeline.live import Live
 from pipeline.plain import to_plain
-from pipeline.tracking import Live
 from pipeline.tuning.ledger import Trial
 from pipeline.tuning.runs import attempt
 from pipeline.tuning.verdict import Search

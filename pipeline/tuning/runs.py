@@ -12,7 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.delivery import Delivery, first_line
-from pipeline.tracking import REFUSALS, Live
+from pipeline.live import Live
+from pipeline.patience import REFUSALS
 from pipeline.tuning.ledger import Report, Trial
 
 if TYPE_CHECKING:

@@ -56,17 +56,19 @@ class Task:
 def run(told: dict[str, Any], task: Task) -> None:
     """What Ray Tune calls, with the trial's number, seed and setting: distils, and reports every evaluation.
 
-    A trial that was interrupted goes on from its checkpoint, and first repeats what it had reported there.
+    A trial that was interrupted goes on from its checkpoint, and first repeats what it had reported there; so does one
+    that was finished before the search had heard of it.
     """
     config = task.config(told["setting"])
     report = reporter(config, task.blocks.artifact.block_length)
     root = task.folder_of(told["number"])
     step = Reuse(root=root, seed=told["seed"], watch=Unwatched(), on_metrics=lambda _, s, m: report(s, m))
     promise = replace(step, plan=True, watch=Silent())(distil, config, task.teacher, task.blocks)
-    for past in history(promise.folder):
-        report(int(past["step"]), past)
     if not promise.reused:
         step(distil, config, task.teacher, task.blocks)
+        return
+    for past in checkpoint.history(promise.folder / "checkpoints"):
+        report(int(past["step"]), past)
 
 
 def reporter(config: DistilConfig, block_length: int) -> Callable[[int, Mapping[str, float]], None]:
@@ -83,12 +85,6 @@ def reporter(config: DistilConfig, block_length: int) -> Callable[[int, Mapping[
         ray.tune.report({"step": step, "steps": config.steps, "tokens": tokens, "metrics": values, **values})
 
     return report
-
-
-def history(folder: Folder) -> tuple[dict[str, float], ...]:
-    """What a trial in `folder` reported up to its newest checkpoint."""
-    last = checkpoint.newest(folder / "checkpoints")
-    return () if last is None else checkpoint.read_state(last).history
 
 
 class Unwatched:
