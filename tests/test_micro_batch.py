@@ -50,7 +50,8 @@ def test_train_config_micro_batch_is_a_number_above_0_or_auto() -> None:
         TrainConfig(micro_batch=0)
 
 
-@pytest.mark.timeout(400)  # two trainings of several processes
+@pytest.mark.slow
+@pytest.mark.timeout(400)  # three trainings of several processes
 def test_train_with_auto_learns_as_with_a_size_and_a_later_start_takes_what_was_found(
     ray_session: None, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_train_asked_to_stop_leaves_a_checkpoint_and_goes_on_bit_for_bit(
     assert_rows_are_the_plan_s(tmp_path, LONG, blocks)
 
 
+@pytest.mark.slow
 def test_train_asked_to_stop_before_its_first_step_stops_there(
     ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path: Path
 ) -> None:
@@ -174,12 +175,14 @@ def test_train_damaged_shard_is_refused_by_name_or_left_out_and_said(
     assert_rows_are_the_plan_s(tmp_path / "run", CONFIG, kept)
 
 
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_train_shard_damaged_after_it_was_checked_ends_training_by_name(
-    ray_session: None, lesson: Lesson, tmp_path: Path
+    ray_session: None, lesson: Lesson, tmp_path: Path, workers: int
 ) -> None:
+    """Two: the other one waits for gradients, so the group starts once more, and ends at once."""
     blocks, run = tiny_blocks(tmp_path / "blocks"), Run(tmp_path / "run")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "shards.json").write_text('{"damaged": []}')
     damage(tmp_path / "blocks" / "train" / "part-00001.parquet")
     with pytest.raises(InputError, match=r"part-00001\.parquet cannot be read"):
-        train(replace(CONFIG, workers=2, max_failures=2), lesson, blocks, run.where())
+        train(replace(CONFIG, workers=workers, max_failures=2), lesson, blocks, run.where())
