@@ -168,6 +168,22 @@ def test_ended_trial_that_has_ended_is_left_as_it_was(live: Live) -> None:
     assert vars(client(live).get_run(run_id).info) == vars(before)
 
 
+def test_ended_run_that_a_kill_left_without_its_last_metrics_gets_them_once(live: Live) -> None:
+    """Its end was in MLflow at once, its metrics were still to be sent."""
+    before = Children(live)
+    run_id = before.started(trial(1))
+    before.report(trial(1), report(1))
+    before.ended(trial(1, state="completed"))
+    before.close(interrupted=True)
+    for _ in range(2):
+        after = Children(live)
+        after.ended(trial(1, steps=4, state="completed"))
+        after.close(interrupted=False)
+    assert history(live, run_id, "loss") == [(step, 9 / step) for step in range(1, 5)]
+    assert [found.info.status for found in children(live)] == ["FINISHED"]
+    assert live.problems == []
+
+
 def test_children_of_somebody_else_below_the_search_are_left_alone(live: Live) -> None:
     other = client(live).create_run(live.experiment_id, tags={"mlflow.parentRunId": live.run_id})
     runs = Children(live)

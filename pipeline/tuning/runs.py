@@ -79,8 +79,8 @@ class Children:
     def ended(self, trial: Trial) -> None:
         """End its run: FINISHED where it completed or was stopped early, FAILED otherwise, with the reason.
 
-        Nothing happens where it has ended, so that a search which goes on calls this for all trials that are over:
-        the kill may have come after the ledger had it, and before MLflow.
+        A run that has ended only gets the metrics that it lacks, so a search which goes on calls this for all trials
+        that are over: the kill may have come after the ledger had it, and before MLflow.
         """
         attempt(self._live, f"the end of {_name(trial)}", partial(self._end, trial))
 
@@ -193,9 +193,9 @@ class Children:
 
     def _end(self, trial: Trial) -> None:
         run_id = self._found(trial) or self.started(trial)
+        self._catch_up(trial)  # a run that MLflow has ended too: its end overtakes metrics, which wait for two seconds
         if run_id is None or run_id not in self._open:
             return
-        self._catch_up(trial)
         tags = {"state": trial.state, **({"error": trial.why} if trial.why else {})}
         self._ends[run_id] = ("FAILED" if trial.state == "failed" else "FINISHED", tags)
         with suppress(Exception):  # `close` tries again, and tells
