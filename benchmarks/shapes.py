@@ -12,6 +12,7 @@ from transformers import BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from stages.distillation.frozen import freeze
 from stages.distillation.losses import LossWeights
 from stages.distillation.machine import attention_for, dtype_of
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
@@ -90,7 +91,7 @@ def ours(shape: Shape, device: torch.device) -> Callable[[int], None]:
     student = student_of(teacher, shape)
     learner, batch = Learner(student, LossWeights(ce_positions=shape.ce_positions)), batch_of(shape, device)
     arithmetic = arithmetic_of(device)
-    frozen = teacher.to(arithmetic.dtype)
+    frozen = freeze(teacher, arithmetic.dtype)
     optimizer = adamw(student, learning_rate=1e-5, weight_decay=0.0)
 
     def step(rows: int) -> None:

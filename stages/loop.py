@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages import checkpoint
 from stages.checkpoint import TrainState
+from stages.distillation.frozen import freeze
 from stages.distillation.machine import dtype_of, keep_freed_memory
 from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.schedule import learning_rate_factor
@@ -111,8 +112,7 @@ def begin(job: Job, post: Post, rank: int, workers: int) -> Session:
     model = load_model(job.lesson.start, wide, device, dropout=job.config.dropout).train()
     teacher = None
     if job.lesson.teacher is not None:
-        # Frozen, so its weights can have the dtype that its products have anyway: half the memory, no casts.
-        teacher = load_model(job.lesson.teacher, dtype, device).eval().requires_grad_(False)
+        teacher = freeze(load_model(job.lesson.teacher, dtype, device), dtype)
     optimizer = adamw(model, learning_rate=job.config.learning_rate, weight_decay=job.config.weight_decay)
     found = checkpoint.look(job.folder / "checkpoints")
     state = TrainState(step=0) if found.newest is None else checkpoint.load(found.newest, model, optimizer)

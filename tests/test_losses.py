@@ -8,16 +8,13 @@ from tiny import VOCAB, no_dropout, tiny_batch, tiny_bert
 from torch import Tensor, nn
 from transformers import BertForMaskedLM
 
+from stages.distillation import chunk as chunks
 from stages.distillation import losses
 from stages.distillation.anatomy import MaskedLM
-from stages.distillation.losses import (
-    IGNORE,
-    Coefficients,
-    Head,
-    LossWeights,
-    cosine_distance,
-    vocabulary_losses,
-)
+from stages.distillation.chunk import IGNORE, Coefficients
+from stages.distillation.frozen import freeze
+from stages.distillation.head import Head
+from stages.distillation.losses import LossWeights, cosine_distance, vocabulary_losses
 from stages.distillation.step import Batch, Counts, Learner
 from stages.distillation.student import take_blocks
 
@@ -82,7 +79,7 @@ def test_learner_terms_and_gradients_are_those_of_the_plain_step(
 ) -> None:
     """7: 96 positions in 14 chunks, the last one short; slabs of 2 and of 10 positions, the last one short."""
     monkeypatch.setitem(losses.CHUNK, "cpu", chunk)
-    monkeypatch.setattr(losses, "SLAB", slab)
+    monkeypatch.setattr(chunks, "SLAB", slab)
     weights = LossWeights(temperature=temperature, ce_positions=positions)  # type: ignore[arg-type]
     (student, teacher), batch = models(), tiny_batch()
     expected, terms, gradients = plain_gradients(student, teacher, batch, weights)
@@ -133,7 +130,7 @@ def test_learner_in_bf16_is_the_plain_step_within_its_rounding(positions: str) -
     (student, teacher), batch = models(), tiny_batch()
     expected, _, gradients = plain_gradients(student, teacher, batch, weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss, sums = Learner(student, weights)(batch, COUNTS, teacher.to(torch.bfloat16))
+        loss, sums = Learner(student, weights)(batch, COUNTS, freeze(teacher, torch.bfloat16))
     loss.backward()
     assert loss.dtype == sums.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=2**-6)
@@ -166,10 +163,10 @@ def test_dense_the_gpus_path_is_the_cpus_within_rounding(
     compiled: bool, teacher: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU runs, here in fp32 on the CPU, beside what the tests above compare with the plain step."""
-    dense, found = torch.compile(losses._dense) if compiled else losses._dense, []
+    dense, found = torch.compile(chunks.dense) if compiled else chunks.dense, []
     labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
-    for gradient in (losses._slab_by_slab, dense):
-        monkeypatch.setattr(losses, "_slab_by_slab", gradient)
+    for gradient in (chunks.slab_by_slab, dense):
+        monkeypatch.setattr(losses, "slab_by_slab", gradient)
         hidden, head = some_head(0)
         leaves = [t.requires_grad_() for t in (hidden, head.weight_VD, head.bias_V)]
         loss, sums = vocabulary_losses(
@@ -240,6 +237,30 @@ def test_vocabulary_losses_never_hold_a_tensor_of_all_positions_by_the_vocabular
         )
         loss.backward()
     assert 10 * VOCAB <= max(sizes) <= 400 * 8 < 400 * VOCAB
+
+
+def test_vocabulary_losses_masked_term_is_torchs_at_a_temperature_that_flattens_everything() -> None:
+    """At T = 60 even the likeliest word's softened probability, to the power of 60, is no fp32 number."""
+    labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
+    hidden, head = some_head(0)
+    leaves = [t.requires_grad_() for t in (hidden, head.weight_VD, head.bias_V)]
+    loss, sums = vocabulary_losses(hidden, head, labels, Coefficients(60.0, 0.0, 1.0), some_head(1))
+    loss.backward()
+    found = [leaf.grad.clone() for leaf in leaves]
+    logits = nn.functional.linear(*leaves)
+    expected = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    assert sums[1].item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(found, torch.autograd.grad(expected, leaves), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_vocabulary_losses_count_a_word_that_is_all_but_impossible(temperature: float) -> None:
+    """Its probability, e^-400, is no fp32 number; its logarithm is the loss."""
+    hidden, weight = torch.tensor([[1.0]]), torch.tensor([[400.0], [0.0], [-1.0]])
+    head, labels = Head(weight, torch.zeros(3)), torch.tensor([1])
+    _, sums = vocabulary_losses(hidden, head, labels, Coefficients(temperature, 1.0, 1.0), (hidden, head))
+    assert sums.tolist() == pytest.approx([0.0, 400.0])
 
 
 def test_vocabulary_losses_same_logits_have_no_divergence_and_no_gradient() -> None:

@@ -83,6 +83,9 @@ def worker(rank: int, workers: int, rendezvous: str, folder: str) -> None:
         dist.all_reduce(sums)
         found.append((sums, gradients(learner)))
     torch.save(found, f"{folder}/{rank}.pt")
+    del (
+        learner
+    )  # first: if DDP holds the last reference to the group, gloo's thread and this one can wait for each other
     dist.destroy_process_group()
 
 
@@ -101,6 +104,7 @@ def test_accumulate_several_workers_have_the_gradients_of_one_whatever_their_sha
     sums = accumulate(learner, teacher, [tiny_batch(rows=ROWS, masked=MASKED)], counts(), fp32())
     for process in processes:
         process.join(timeout=90)
+        process.kill()  # does nothing to one that has ended
     assert [process.exitcode for process in processes] == [0] * workers
     for rank in range(workers):
         for found_sums, found in torch.load(tmp_path / f"{rank}.pt"):

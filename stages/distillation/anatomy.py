@@ -15,7 +15,14 @@ MaskedLM: TypeAlias = BertForMaskedLM | DistilBertForMaskedLM
 def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
     """The last hidden states (R, L, D): no vocabulary head, and no attention mask, as packed blocks have no padding."""
     body = model.bert if isinstance(model, BertForMaskedLM) else model.distilbert
-    return body(input_ids=input_ids_RL).last_hidden_state
+    words = body.embeddings.word_embeddings
+    # A tied table's gradient is the decoder's, to which the few rows looked up here are added in place: as a dense
+    # one of their own, almost all zeros, they would take the table's size once more. DDP sees the sum, which is dense.
+    tied = decoder(model).weight is words.weight
+    embeds_RLD = nn.functional.embedding(
+        input_ids_RL, words.weight, words.padding_idx, sparse=tied and not input_ids_RL.is_cuda
+    )
+    return body(inputs_embeds=embeds_RLD).last_hidden_state
 
 
 def head_input(model: MaskedLM, hidden_ND: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """glibc's names for what mallopt(3) sets."""
+KEPT_BYTES = 32 * 1024**2
+"""The largest tensor whose memory `keep_freed_memory` can keep: glibc's own limit."""
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
@@ -42,5 +44,5 @@ def keep_freed_memory() -> None:
     a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 * 1024**2), (M_TRIM_THRESHOLD, 2**31 - 1)):
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, KEPT_BYTES), (M_TRIM_THRESHOLD, 2**31 - 1)):
             mallopt(option, value)

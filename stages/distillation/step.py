@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.anatomy import MaskedLM, decoder, encode, head_input
-from stages.distillation.losses import IGNORE, Coefficients, Head, LossWeights, cosine_distance, vocabulary_losses
+from stages.distillation.chunk import IGNORE, Coefficients
+from stages.distillation.head import Head
+from stages.distillation.losses import LossWeights, cosine_distance, vocabulary_losses
 
 CLIP = 5.0
 """Largest gradient norm; the original's --max_grad_norm."""
@@ -152,7 +154,8 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     arithmetic.scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(learner.parameters(), CLIP)
+    norm = nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
+    optimizer.grad_scale = (norm / CLIP).clamp(min=1.0)  # type: ignore[attr-defined]
     optimizer.found_inf = torch.isfinite(norm).logical_not().float()  # type: ignore[attr-defined]
     optimizer.step()  # not the scaler's: it would look at the gradients alone, whose squares may overflow in the norm
     arithmetic.scaler.update()
