@@ -137,6 +137,27 @@ def test_learner_in_bf16_is_the_plain_step_within_its_rounding(positions: str) -
     assert_gradients_close(student, gradients, 2**-4)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_learner_a_tied_tables_gradient_takes_no_second_table(tied: bool) -> None:
+    """The looked-up rows' gradients go into the decoder's; alone, the table has a gradient of its own."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    tables: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, Tensor) and out.shape[0:1] == (VOCAB,) and "embedding" in str(func):
+                tables.append(str(func))
+            return out
+
+    (student, teacher), batch = models(tied=tied), tiny_batch()
+    with Watch():
+        loss, _ = Learner(student, LossWeights())(batch, COUNTS, teacher)
+        loss.backward()
+    assert len(tables) == (0 if tied else 1)
+
+
 def some_head(seed: int, positions: int = 20) -> tuple[Tensor, Head]:
     generator = torch.Generator().manual_seed(seed)
     hidden, weight, bias = (torch.randn(*s, generator=generator) for s in ((positions, 8), (VOCAB, 8), (VOCAB,)))

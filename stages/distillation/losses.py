@@ -23,7 +23,7 @@ CHUNK = {"cpu": 512, "cuda": 4096}
 """Positions whose logits exist at a time, by kind of device: 31 MB a model in bf16 at V = 30,522. Every chunk adds to
 the head's weight gradient, (V, D) in fp32: with fewer positions in a chunk that traffic costs more than its product."""
 
-WORDS = 8192
+WORDS = 4096
 """Rows of the head's weight gradient, (V, D), whose product is made, and then added in fp32, at a time."""
 
 
