@@ -107,8 +107,7 @@ class _VocabularyLosses(torch.autograd.Function):
                     share.copy_(product) if start == 0 else share.add_(product)
         ctx.grads, ctx.size = (grad_hidden, grad_weight, grad_bias), size
         ctx.mark_non_differentiable(sums)
-        weights = torch.tensor([coefficients.ce, coefficients.mlm], device=sums.device)
-        return (weights * sums).sum(), sums
+        return coefficients.ce * sums[0] + coefficients.mlm * sums[1], sums
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -154,8 +154,7 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     arithmetic.scaler.unscale_(optimizer)
-    norm = nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
-    optimizer.grad_scale = (norm / CLIP).clamp(min=1.0)  # type: ignore[attr-defined]
+    norm = nn.utils.clip_grad_norm_(learner.parameters(), CLIP)
     optimizer.found_inf = torch.isfinite(norm).logical_not().float()  # type: ignore[attr-defined]
     optimizer.step()  # not the scaler's: it would look at the gradients alone, whose squares may overflow in the norm
     arithmetic.scaler.update()
