@@ -142,7 +142,7 @@ def leased(folder: Folder, who: Holder, on_lost: Callable[[Exception], None], ev
             except InputError as lost:
                 on_lost(lost)
                 return
-            except OSError:
+            except OSError:  # the store is away: the next beat finds out who holds the folder
                 continue
 
     thread = threading.Thread(target=renew, name="lease", daemon=True)

@@ -182,5 +182,5 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             os.killpg(server.pid, word)
             try:
                 server.wait(10)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # then the next word
                 continue

@@ -87,6 +87,14 @@ def test_head_logits_over_tiles_are_the_products_within_rounding(temperature: fl
 
 
 @needs_tiles
+def test_head_in_another_dtype_leaves_its_tiles_behind() -> None:
+    linear, hidden = nn.Linear(8, VOCAB).bfloat16().requires_grad_(False), torch.randn(3, 8)
+    head = Head.of(TiledLinear(linear, keep=True)).to(torch.float32)
+    logits = head.logits(hidden, 1.0, torch.empty(3, VOCAB))
+    torch.testing.assert_close(logits, linear.float()(hidden))
+
+
+@needs_tiles
 def test_head_logits_too_large_to_keep_are_written_into_the_buffer() -> None:
     """Their memory would come from the kernel, and be zeroed, in every chunk."""
     linear = nn.Linear(8, VOCAB).bfloat16().requires_grad_(False)

@@ -83,9 +83,8 @@ def worker(rank: int, workers: int, rendezvous: str, folder: str) -> None:
         dist.all_reduce(sums)
         found.append((sums, gradients(learner)))
     torch.save(found, f"{folder}/{rank}.pt")
-    del (
-        learner
-    )  # first: if DDP holds the last reference to the group, gloo's thread and this one can wait for each other
+    # DDP first: if it holds the last reference to the group, gloo's thread and this one can wait for each other.
+    del learner
     dist.destroy_process_group()
 
 

@@ -20,7 +20,7 @@ def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
     # one of their own, almost all zeros, they would take the table's size once more. DDP sees the sum, which is dense.
     tied = decoder(model).weight is words.weight
     embeds_RLD = nn.functional.embedding(
-        input_ids_RL, words.weight, words.padding_idx, sparse=tied and not input_ids_RL.is_cuda
+        input_ids_RL, words.weight, words.padding_idx, sparse=tied and input_ids_RL.is_cpu
     )
     return body(inputs_embeds=embeds_RLD).last_hidden_state
 

@@ -23,10 +23,9 @@ def freeze(teacher: BertForMaskedLM, dtype: torch.dtype) -> BertForMaskedLM:
         block.attention.output.dense, block.output.dense = (
             TiledLinear(linear) for linear in (block.attention.output.dense, block.output.dense)
         )
-        if type(feed_forward.intermediate_act_fn) is GELUActivation:
-            feed_forward.dense = TiledLinear(feed_forward.dense, "gelu")
+        gelu = type(feed_forward.intermediate_act_fn) is GELUActivation
+        feed_forward.dense = TiledLinear(feed_forward.dense, "gelu" if gelu else "none")
+        if gelu:
             feed_forward.intermediate_act_fn = nn.Identity()
-        else:
-            feed_forward.dense = TiledLinear(feed_forward.dense)
     head.transform.dense, head.decoder = TiledLinear(head.transform.dense), TiledLinear(head.decoder, keep=True)
     return teacher

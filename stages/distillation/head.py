@@ -27,8 +27,9 @@ class Head:
         return cls(decoder.weight, decoder.bias, getattr(decoder, "tiles_OI", None))
 
     def to(self, dtype: torch.dtype) -> "Head":
-        """Detached, in `dtype`: cast once for all chunks."""
-        return Head(self.weight_VD.detach().to(dtype), self.bias_V.detach().to(dtype), self.tiles_VD)
+        """Detached, in `dtype`: cast once for all chunks. Tiles are of the weight's dtype, so another has none."""
+        tiles = self.tiles_VD if dtype == self.weight_VD.dtype else None
+        return Head(self.weight_VD.detach().to(dtype), self.bias_V.detach().to(dtype), tiles)
 
     def logits(self, hidden_CD: Tensor, temperature: float, out_CV: Tensor) -> Tensor:
         """Logits / temperature, (C, V) in the head's dtype; `out_CV` has room for them and may be written over.
