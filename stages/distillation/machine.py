@@ -40,8 +40,9 @@ def attention_for(device: torch.device) -> str:
 
 def keep_freed_memory() -> None:
     """Have glibc keep what a step frees for the next one. By default megabytes go back to the kernel and come again,
-    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena, because the backward pass runs in
-    a thread of its own and frees what the forward pass allocated. Nothing is done where there is no glibc."""
+    zeroed, page by page: 7 to 15 % of a step's time at the demo's size. One arena for all
+    threads: Ray Train runs the loop in a thread that is not the process's first, and only the first one's arena grows
+    in one piece (the others' are cut into 64 MB). Nothing is done where there is no glibc."""
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, KEPT_BYTES), (M_TRIM_THRESHOLD, 2**31 - 1)):
