@@ -36,28 +36,41 @@ Variant = Callable[[int], None]
 """One step over the first so many rows of a batch."""
 
 
-def reference(shape: Shape, device: torch.device, *, bf16: bool) -> Variant:
-    """The original's maths as written: every logit of both models, masked_select, KLDivLoss, CrossEntropyLoss."""
+def reference(shape: Shape, device: torch.device, *, bf16: bool, compiled: bool = False) -> Variant:
+    """The original's maths as written: every logit of both models, masked_select, KLDivLoss, CrossEntropyLoss.
+
+    `compiled`: both models and the losses by torch.compile for one number of rows; where every position counts nothing
+    is selected, as the compiler could not go through that.
+    """
     teacher = teacher_of(shape, device)
     student, whole = student_of(teacher, shape), batch_of(shape, device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0)
     kl, ce, cosine = nn.KLDivLoss(reduction="batchmean"), nn.CrossEntropyLoss(), nn.CosineEmbeddingLoss()
+    make = partial(torch.compile, dynamic=False) if compiled else lambda plain: plain
+    read_teacher, read_student = make(teacher), make(student)
+
+    def triple(t: Tensor, s: Tensor, hidden_t: Tensor, hidden_s: Tensor, labels: Tensor) -> Tensor:
+        chosen = labels != -100 if shape.ce_positions == "masked" else torch.ones_like(labels, dtype=torch.bool)
+
+        def select(logits: Tensor) -> Tensor:
+            if compiled and shape.ce_positions == "all":
+                return logits.flatten(0, 1)
+            return torch.masked_select(logits, chosen.unsqueeze(-1).expand_as(logits)).view(-1, logits.size(-1))
+
+        soft = kl((select(s) / 2).log_softmax(-1), (select(t) / 2).softmax(-1)) * 4
+        loss = 5 * soft + 2 * ce(s.flatten(0, 1), labels.flatten())
+        hidden_t, hidden_s = hidden_t.flatten(0, 1), hidden_s.flatten(0, 1)
+        return loss + cosine(hidden_s, hidden_t, hidden_s.new_ones(len(hidden_s)))
+
+    losses = make(triple)
 
     def loss_of(rows: int) -> Tensor:
         batch = rows_of(whole, rows)
         labels = torch.full_like(batch.input_ids_RL, -100).scatter_(1, batch.positions_RM, batch.labels_RM)
-        chosen = labels != -100 if shape.ce_positions == "masked" else torch.ones_like(labels, dtype=torch.bool)
-
-        def select(logits: Tensor) -> Tensor:
-            return torch.masked_select(logits, chosen.unsqueeze(-1).expand_as(logits)).view(-1, logits.size(-1))
-
         with torch.no_grad():
-            t = teacher(input_ids=batch.input_ids_RL, output_hidden_states=True)
-        s = student(input_ids=batch.input_ids_RL, output_hidden_states=True)
-        soft = kl((select(s.logits) / 2).log_softmax(-1), (select(t.logits) / 2).softmax(-1)) * 4
-        hidden_s, hidden_t = (o.hidden_states[-1].flatten(0, 1) for o in (s, t))
-        loss = 5 * soft + 2 * ce(s.logits.flatten(0, 1), labels.flatten())
-        return loss + cosine(hidden_s, hidden_t, hidden_s.new_ones(len(hidden_s)))
+            t = read_teacher(input_ids=batch.input_ids_RL, output_hidden_states=True)
+        s = read_student(input_ids=batch.input_ids_RL, output_hidden_states=True)
+        return losses(t.logits, s.logits, t.hidden_states[-1], s.hidden_states[-1], labels)
 
     def step(rows: int) -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from stages import snapshot
+from stages.snapshot import Tensors
 from stages.storage import Folder
 from stages.tokens import TOKENIZER_FILES
 
@@ -58,29 +59,6 @@ class Found:
     """Newer ones that do not count: name and what is wrong with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tensors:
-    """A training's tensors as they were at one step, in memory of their own: training may go on meanwhile."""
-
-    model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
-
-
-def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
-    """Copies on the CPU; tensors that are one (tied embeddings) stay one, which is how transformers knows of it."""
-    copies: dict[int, torch.Tensor] = {}
-
-    def copy(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.data_ptr() not in copies:
-            copies[tensor.data_ptr()] = tensor.detach().to("cpu", copy=True).contiguous()
-        return copies[tensor.data_ptr()]
-
-    return Tensors(
-        model={name: copy(tensor) for name, tensor in model.state_dict().items()},
-        optimizer={name: copy(tensor) for name, tensor in _optimizer_tensors(optimizer).items()},
-    )
-
-
 def save(folder: Folder, state: TrainState, model: PreTrainedModel, tensors: Tensors, tokenizer: Folder) -> Folder:
     """Write the checkpoint of `state.step` below `folder`; its manifest is written last.
 
@@ -91,9 +69,8 @@ def save(folder: Folder, state: TrainState, model: PreTrainedModel, tensors: Ten
     try:
         target.remove()
         with _place(target) as local:
-            model.save_pretrained(local, state_dict=tensors.model)
+            snapshot.write(local, model, tensors)
             tokenizer.copy_to(local, TOKENIZER_FILES)
-            save_file(tensors.optimizer, local / "optimizer.safetensors")
             (local / "state.json").write_text(json.dumps(asdict(state)))
             files = {path.name: _described(path) for path in sorted(local.iterdir())}
         target.write_bytes(MANIFEST, json.dumps({"files": files}, indent=1).encode())
@@ -120,11 +97,7 @@ def _place(target: Folder) -> Iterator[Path]:
 def load(checkpoint: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
     """Put a checkpoint's tensors into the model and the optimiser; returns the rest."""
     with checkpoint.as_local() as local:
-        weights = load_file(local / "model.safetensors")
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(weights[name])
-        _restore_optimizer(optimizer, load_file(local / "optimizer.safetensors"))
+        snapshot.read(local, model, optimizer)
     return read_state(checkpoint)
 
 
@@ -197,16 +170,3 @@ def _described(path: Path) -> dict[str, int | str]:
 
 def _same(data: bytes, said: dict[str, int | str]) -> bool:
     return len(data) == said["bytes"] and hashlib.sha256(data).hexdigest() == said["sha256"]
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

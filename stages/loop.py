@@ -18,15 +18,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages import checkpoint
 from stages.checkpoint import TrainState
+from stages.distillation.batch import micro_batches
 from stages.distillation.frozen import freeze
 from stages.distillation.machine import dtype_of, keep_freed_memory
 from stages.distillation.masking import Masked, MaskRule, mask_rule
-from stages.distillation.schedule import learning_rate_factor
+from stages.distillation.schedule import dropout_seed, learning_rate_factor
 from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 from stages.errors import InputError
 from stages.heldout import heldout
 from stages.mail import Failed, Post, Resumed, Stopped
-from stages.micro_batch import micro_batch_of, micro_batches, placeholder
+from stages.micro_batch import micro_batch_of, placeholder
 from stages.models import load_model
 from stages.reporting import Log, Session
 from stages.stream import Share, share_of, stream
@@ -202,11 +203,6 @@ def rule_of(job: Job) -> MaskRule:
         rate=job.config.mask_rate,
         smoothing=job.config.mask_smoothing,
     )
-
-
-def dropout_seed(seed: int, step: int, rank: int) -> int:
-    """The seed of a step's dropout: a function of where training stands, so that no generator need be saved."""
-    return ((seed * 1_000_003 + step) * 65_537 + rank) % 2**63  # torch takes no more bits
 
 
 def local_workers() -> int:

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from stages import checkpoint
+from stages import checkpoint, snapshot
 from stages.checkpoint import TrainState
 from stages.distillation.anatomy import MaskedLM
 from stages.distillation.masking import MaskRule
@@ -193,7 +193,7 @@ def begin_checkpoint(session: Session, heldout_loss: float | None) -> None:
     job, scaler = session.job, session.arithmetic.scaler
     folder = job.folder / "checkpoints"
     state = replace(session.state, loss_scale=scaler.get_scale() if scaler.is_enabled() else 1.0)
-    tensors = checkpoint.copied(session.model, session.optimizer)
+    tensors = snapshot.copied(session.model, session.optimizer)
 
     def write() -> Folder:
         saved = checkpoint.save(folder, state, session.model, tensors, job.lesson.start)

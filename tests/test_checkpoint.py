@@ -14,9 +14,10 @@ from tiny import WORDS, no_dropout, tiny_batch, tiny_bert
 from torch import nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel
 
-from stages.checkpoint import MANIFEST, TrainState, copied, is_whole, keep_only, load, look, newest, read_state, save
+from stages.checkpoint import MANIFEST, TrainState, is_whole, keep_only, load, look, newest, read_state, save
 from stages.distillation.step import adamw
 from stages.distillation.student import take_blocks
+from stages.snapshot import copied
 from stages.storage import Folder
 
 

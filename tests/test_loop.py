@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny import tiny_batch, tiny_bert
 
+from stages.distillation.batch import micro_batches
 from stages.distillation.machine import dtype_of
 from stages.distillation.masking import Masked
+from stages.distillation.schedule import dropout_seed
 from stages.distillation.student import take_blocks
-from stages.loop import dropout_seed, micro_batches
 from stages.models import load_model
 from stages.storage import Folder
 

@@ -12,7 +12,7 @@ from trainings import CONFIG, Run, tiny_lesson
 
 from stages import checkpoint
 from stages.errors import ConfigError
-from stages.micro_batch import CPU_TOKENS, fitting
+from stages.fitting import CPU_TOKENS, fitting
 from stages.train import TrainConfig, train
 
 CPU = torch.device("cpu")
@@ -24,24 +24,25 @@ CPU = torch.device("cpu")
 )
 def test_fitting_sizes_double_up_to_the_share_or_to_what_a_cpu_gains_from(most: int, expected: list[int]) -> None:
     tried: list[int] = []
-    assert fitting(tried.append, most=most, block_length=CPU_TOKENS // 32, device=CPU) == expected[-1]
+    assert fitting(tried.append, most=most, block_length=CPU_TOKENS // 32, device=CPU, available=2**40) == expected[-1]
     assert tried == expected
 
 
 def test_fitting_stops_before_the_size_that_would_take_more_than_its_part_of_the_memory() -> None:
     """34 MB a row, kept as glibc keeps it, and about 200 MB to take: 4 rows fit, and 8 are not even tried."""
-    part, held, tried = 400e6 / psutil.virtual_memory().available, {}, []
+    free = psutil.virtual_memory().available
+    part, held, tried = 400e6 / free, {}, []
 
     def trial(rows: int) -> None:
         tried.append(rows)
         held[0] = np.ones(rows * 34_000_000, dtype=np.uint8)
 
-    assert fitting(trial, most=64, block_length=16, device=CPU, part=part) == 4
+    assert fitting(trial, most=64, block_length=16, device=CPU, available=free, part=part) == 4
     assert tried == [1, 2, 4]
 
 
 def test_fitting_where_nothing_fits_is_one_row() -> None:
-    assert fitting(lambda rows: None, most=8, block_length=16, device=CPU, reserved=2**50) == 1
+    assert fitting(lambda rows: None, most=8, block_length=16, device=CPU, available=2**40, reserved=2**50) == 1
 
 
 def test_train_config_micro_batch_is_a_number_above_0_or_auto() -> None:

@@ -15,7 +15,7 @@ from tiny import WORDS, all_rows, tiny_bert, tiny_blocks
 from pipeline.environment import environment
 from pipeline.plain import to_plain
 from pipeline.record import Record, fingerprint, identify, read_artifact, read_record, write_record
-from stages import checkpoint
+from stages import checkpoint, snapshot
 from stages.checkpoint import TrainState
 from stages.distillation.step import adamw
 from stages.distillation.student import take_blocks
@@ -106,7 +106,7 @@ def test_checkpoint_exists_once_its_manifest_does_and_comes_back_bit_for_bit(fol
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
     saved = checkpoint.save(
-        folder, TrainState(step=7), model, checkpoint.copied(model, optimizer), Folder(str(tmp_path / "tokenizer"))
+        folder, TrainState(step=7), model, snapshot.copied(model, optimizer), Folder(str(tmp_path / "tokenizer"))
     )
     assert checkpoint.newest(folder) == saved
 
