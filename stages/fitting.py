@@ -67,6 +67,7 @@ def _doubled(fits: Callable[[int], bool], most: int) -> int:
 
 
 def _fits_gpu(trial: Callable[[int], None], rows: int, device: torch.device, reserved: int, part: float) -> bool:
+    torch.cuda.empty_cache()  # what steps before this one left with the allocator is no need of this one's
     free, whole = torch.cuda.mem_get_info(device)
     limit = SHARE["cuda"] * min(free + torch.cuda.memory_reserved(device), whole * part) - reserved
     torch.cuda.reset_peak_memory_stats(device)

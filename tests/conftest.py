@@ -1,11 +1,14 @@
 """Fixtures that several files share."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+os.environ["TRITON_INTERPRET"] = "1"  # a GPU's kernels run here too; Triton reads it when it is imported
 
 if TYPE_CHECKING:
     from object_store import ObjectStore

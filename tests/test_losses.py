@@ -8,8 +8,7 @@ from tiny import VOCAB, no_dropout, tiny_batch, tiny_bert
 from torch import Tensor, nn
 from transformers import BertForMaskedLM
 
-from stages.distillation import chunk as chunks
-from stages.distillation import losses
+from stages.distillation import losses_cpu
 from stages.distillation.anatomy import MaskedLM
 from stages.distillation.chunk import IGNORE, Coefficients
 from stages.distillation.frozen import freeze
@@ -78,8 +77,8 @@ def test_learner_terms_and_gradients_are_those_of_the_plain_step(
     temperature: float, positions: str, chunk: int, slab: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """7: 96 positions in 14 chunks, the last one short; slabs of 2 and of 10 positions, the last one short."""
-    monkeypatch.setitem(losses.CHUNK, "cpu", chunk)
-    monkeypatch.setattr(chunks, "SLAB", slab)
+    monkeypatch.setattr(losses_cpu, "CHUNK", chunk)
+    monkeypatch.setattr(losses_cpu, "SLAB", slab)
     weights = LossWeights(temperature=temperature, ce_positions=positions)  # type: ignore[arg-type]
     (student, teacher), batch = models(), tiny_batch()
     expected, terms, gradients = plain_gradients(student, teacher, batch, weights)
@@ -98,7 +97,7 @@ def test_learner_terms_and_gradients_are_those_of_the_plain_step(
 def test_learner_any_weights_and_an_untied_decoder_match_the_plain_step(
     alphas: tuple[float, float, float], positions: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(losses.CHUNK, "cpu", 10)
+    monkeypatch.setattr(losses_cpu, "CHUNK", 10)
     ce, mlm, cos = alphas
     weights = LossWeights(alpha_ce=ce, alpha_mlm=mlm, alpha_cos=cos, ce_positions=positions)  # type: ignore[arg-type]
     (student, teacher), batch = models(tied=False), tiny_batch(seed=1)
@@ -165,7 +164,7 @@ def some_head(seed: int, positions: int = 20) -> tuple[Tensor, Head]:
 
 
 def test_vocabulary_losses_upstream_gradient_multiplies_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(losses.CHUNK, "cpu", 6)
+    monkeypatch.setattr(losses_cpu, "CHUNK", 6)
     labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
     found = []
     for factor in (1.0, -512.0):
@@ -176,27 +175,6 @@ def test_vocabulary_losses_upstream_gradient_multiplies_all_three(monkeypatch: p
         found.append([leaf.grad / factor for leaf in leaves])
     for one, scaled in zip(*found, strict=True):
         torch.testing.assert_close(one, scaled, rtol=1e-6, atol=1e-8)
-
-
-@pytest.mark.parametrize("teacher", [True, False])
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_dense_the_gpus_path_is_the_cpus_within_rounding(
-    compiled: bool, teacher: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a GPU runs, here in fp32 on the CPU, beside what the tests above compare with the plain step."""
-    dense, found = torch.compile(chunks.dense) if compiled else chunks.dense, []
-    labels = torch.arange(20).where(torch.arange(20) % 3 == 0, IGNORE)
-    for gradient in (chunks.slab_by_slab, dense):
-        monkeypatch.setattr(losses, "slab_by_slab", gradient)
-        hidden, head = some_head(0)
-        leaves = [t.requires_grad_() for t in (hidden, head.weight_VD, head.bias_V)]
-        loss, sums = vocabulary_losses(
-            hidden, head, labels, Coefficients(3.0, 0.7, 0.3), some_head(1) if teacher else None
-        )
-        loss.backward()
-        found.append([loss.detach(), sums, *(leaf.grad for leaf in leaves)])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_vocabulary_losses_of_no_positions_are_nothing() -> None:
@@ -216,7 +194,7 @@ def test_vocabulary_losses_weight_gradient_is_the_same_however_its_rows_are_cut(
 ) -> None:
     found = []
     for words in (8192, 7):
-        monkeypatch.setattr(losses, "WORDS", words)
+        monkeypatch.setattr(losses_cpu, "WORDS", words)
         hidden, head = some_head(0)
         head.weight_VD.requires_grad_()
         loss, _ = vocabulary_losses(hidden, head, torch.zeros(20, dtype=torch.int64), Coefficients(1.0, 1.0, 1.0))
@@ -249,7 +227,7 @@ def test_vocabulary_losses_never_hold_a_tensor_of_all_positions_by_the_vocabular
             sizes.extend(t.numel() for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, Tensor))
             return out
 
-    monkeypatch.setitem(losses.CHUNK, "cpu", 10)
+    monkeypatch.setattr(losses_cpu, "CHUNK", 10)
     hidden, head = some_head(0, positions=400)
     hidden.requires_grad_()
     with Watch():

@@ -13,14 +13,14 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gpu_parts.sizes import Figures, Note, Sizes
-from stages.distillation import chunk, losses
+from stages.distillation import chunk, losses_cpu, losses_gpu
 from stages.distillation import step as step_module
 from stages.distillation.frozen import freeze
 from stages.distillation.losses import LossWeights
 from stages.distillation.step import Batch, Counts, Learner, accumulate, adamw, update
 
 ENCODE_TEACHER = step_module.encode_teacher
-CHUNKS = (1024, 2048, 8192, 16384)
+CHUNKS = (1 << 26, 1 << 27, 1 << 29, 1 << 30)
 
 
 @contextmanager
@@ -57,8 +57,8 @@ def training(
     if not tied:
         untied(student)
     if compiled:
-        teacher.bert.compile(dynamic=False)
-        student.distilbert.compile(dynamic=False)
+        teacher.bert.encoder.compile(dynamic=False)
+        student.distilbert.transformer.compile(dynamic=False)
     arithmetic = arithmetic_of(device)
     learner, frozen = Learner(student, LossWeights(ce_positions=shape.ce_positions)), freeze(teacher, arithmetic.dtype)
     optimizer, batch = adamw(student, learning_rate=1e-5, weight_decay=0.0), batch_of(shape, device)
@@ -73,25 +73,22 @@ def training(
 
 def choices(device: torch.device) -> dict[str, AbstractContextManager[Any]]:
     """What to change, as contexts around the same step."""
-    kind = device.type
     found: dict[str, AbstractContextManager[Any]] = {
         "as it is": nullcontext(),
         "teacher outside of autocast": changed(step_module, "encode_teacher", encode_teacher_in_its_own_dtype),
-        "head's gradient in one product": changed(losses, "WORDS", 10**9),
     }
-    for size in CHUNKS:
-        found[f"chunks of {size:,}"] = changed(losses, "CHUNK", {kind: size})
-    if kind == "cuda":
-        found["losses not compiled"] = changed(losses, "compiled", lambda: chunk.dense)
-        for backend in (
-            SDPBackend.FLASH_ATTENTION,
-            SDPBackend.EFFICIENT_ATTENTION,
-            SDPBackend.CUDNN_ATTENTION,
-            SDPBackend.MATH,
-        ):
-            found[f"SDPA: {backend.name.lower()}"] = sdpa_kernel(backend)
-    else:
-        found["losses written plainly"] = changed(losses, "slab_by_slab", chunk.dense)
+    if device.type == "cuda":
+        for size in CHUNKS:
+            found[f"chunks of {size >> 20} MiB"] = changed(losses_gpu, "CHUNK_BYTES", size)
+        found["vocabulary not rounded up"] = changed(losses_gpu, "ALIGNED", 1)
+        found["losses by ordinary operations"] = changed(losses_gpu, "compiles", lambda device: False)
+        for name in ("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH"):
+            found[f"SDPA: {name.lower()}"] = sdpa_kernel(getattr(SDPBackend, name))
+        return found
+    for positions in (64, 2048):
+        found[f"chunks of {positions:,} positions"] = changed(losses_cpu, "CHUNK", positions)
+    found["head's gradient in one product"] = changed(losses_cpu, "WORDS", 10**9)
+    found["losses written plainly"] = changed(losses_cpu, "slab_by_slab", chunk.dense)
     return found
 
 
@@ -120,12 +117,8 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
     builds: dict[str, Figures] = {
         "attention: eager": {"attention": "eager"},
         "table untied": {"tied": False},
-        "vocabulary padded to a multiple of 64": {"vocabulary": -(-shape.vocabulary // 64) * 64},
     }
-    if device.type == "cuda":
-        builds["encoders compiled"] = {"compiled": True}
     for name, build in builds.items():
-        words = build.pop("vocabulary", shape.vocabulary)
-        other = training(replace(shape, vocabulary=words), device, **build)
+        other = training(shape, device, **build)
         table.append({"changed": name, **timed(other, rows, rounds, device)})
         note({"ablation": table})

@@ -76,6 +76,9 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
             part=part,
         )
         seconds = time.perf_counter() - started
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()  # the search may have run into the end of the memory
         note({f"{name}_found": found, f"{name}_tried": list(trial.tried), f"{name}_seconds": seconds})
         if not trial.goes_on(found):
             faults.append(f"with {found} rows, as found, a step's weights are no finite numbers")

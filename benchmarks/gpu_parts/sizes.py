@@ -22,6 +22,8 @@ class Sizes:
     small: Shape
     """What is compared: three steps, resumption, fp16."""
     vocabularies: tuple[int, ...]
+    width: int
+    """Of the hidden states before the decoders whose losses are compared."""
     chunk: int
     """Positions of a whole chunk of the losses on this kind of device, at most; the parts add a short one."""
     micro_batches: tuple[int, ...]
@@ -39,6 +41,7 @@ CARD = Sizes(
     base=Shape(12, 768, 12, 30_522, 256, 512, "all"),
     small=Shape(4, 256, 4, 30_522, 16, 128, "all"),
     vocabularies=(30_522, 250_002),
+    width=768,
     chunk=4096,
     micro_batches=(8, 16, 32, 64, 128, 256),
     one_size=32,
@@ -52,7 +55,8 @@ CARD = Sizes(
 CPU = Sizes(
     base=Shape(2, 64, 2, 1_000, 4, 32, "all"),
     small=Shape(2, 64, 2, 500, 4, 32, "all"),
-    vocabularies=(500, 1_001),
+    vocabularies=(100, 301),
+    width=64,
     chunk=512,
     micro_batches=(1, 2, 4),
     one_size=2,

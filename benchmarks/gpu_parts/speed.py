@@ -5,7 +5,6 @@ matrix products (`step.flops`: 2·n·i·o of each product with a weight, once fo
 student, and attention's; nothing recomputed counts) · steps a second / the vendor's dense peak.
 """
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from statistics import median
@@ -14,7 +13,8 @@ import torch
 from shapes import Shape, ours
 from step import MATRIX_PEAK, Variant, flops, products, reference, seconds_of
 
-from gpu_parts.sizes import Figures, Note, Sizes, synchronize
+from gpu_parts.ablation import training
+from gpu_parts.sizes import Figures, Note, Sizes
 
 Make = Callable[[Shape, torch.device], Variant]
 VARIANTS: dict[str, Make] = {
@@ -73,7 +73,7 @@ def figures(shape: Shape, rows: int, found: dict[str, Figures], peak: float | No
 
 
 def run(sizes: Sizes, device: torch.device, note: Note) -> None:
-    """Every micro-batch; then, at one of them, the reference under torch.compile too."""
+    """Every micro-batch."""
     shape, peak = sizes.base, peak_flops(device)
     steps = {name: make(shape, device) for name, make in VARIANTS.items()}
     note({"flops_of_8192_tokens": flops(shape, 8192 // shape.length), "vendor_peak": peak})
@@ -85,10 +85,19 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
         note({"speed": table})
     best = max((row for row in table if row["variant"] == "ours"), key=lambda row: row["tokens_per_second"])
     note({"best": best, "gpu_hours_of_13e9_tokens": 13e9 / best["tokens_per_second"] / 3600})
-    if device.type == "cuda":
-        del steps["matmul_limit"]
-        gc.collect()
-        steps["reference_compiled"] = reference(shape, device, bf16=True, compiled=True)
-        found = in_turns(steps, sizes.one_size, sizes.rounds, device)
-        synchronize(device)
-        note({"beside_compiled": figures(shape, sizes.one_size, found, peak)})
+
+
+def beside_compiled(sizes: Sizes, device: torch.device, note: Note) -> None:
+    """At one micro-batch, the reference under torch.compile, and ours with both encoders compiled. On a card alone."""
+    if device.type != "cuda":
+        note({"beside_compiled": "on a card alone"})
+        return
+    shape = sizes.base
+    steps = {
+        "ours": ours(shape, device),
+        "ours, encoders compiled": training(shape, device, compiled=True),
+        "reference_bf16": reference(shape, device, bf16=True),
+        "reference_compiled": reference(shape, device, bf16=True, compiled=True),
+    }
+    found = in_turns(steps, sizes.one_size, sizes.rounds, device)
+    note({"beside_compiled": figures(shape, sizes.one_size, found, peak_flops(device))})

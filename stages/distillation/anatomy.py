@@ -14,7 +14,8 @@ MaskedLM: TypeAlias = BertForMaskedLM | DistilBertForMaskedLM
 
 def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
     """The last hidden states (R, L, D): no vocabulary head, and no attention mask, as packed blocks have no padding."""
-    body = model.bert if isinstance(model, BertForMaskedLM) else model.distilbert
+    bert = isinstance(model, BertForMaskedLM)
+    body = model.bert if bert else model.distilbert
     words = body.embeddings.word_embeddings
     # A tied table's gradient is the decoder's, to which the few rows looked up here are added in place: as a dense
     # one of their own, almost all zeros, they would take the table's size once more. DDP sees the sum, which is dense.
@@ -22,7 +23,11 @@ def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
     embeds_RLD = nn.functional.embedding(
         input_ids_RL, words.weight, words.padding_idx, sparse=tied and input_ids_RL.is_cpu
     )
-    return body(inputs_embeds=embeds_RLD).last_hidden_state
+    # The blocks themselves, not the whole body: compiled, that would make a mask of nothing but ones, and torch's
+    # fastest attention takes none.
+    if bert:
+        return body.encoder(body.embeddings(inputs_embeds=embeds_RLD)).last_hidden_state
+    return body.transformer(body.embeddings(None, embeds_RLD)).last_hidden_state
 
 
 def head_input(model: MaskedLM, hidden_ND: Tensor) -> Tensor:
