@@ -30,10 +30,11 @@ from transformers import PreTrainedTokenizerFast
 
 import stages.loop
 from pipeline.cluster import cluster
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.storage import Folder
 from stages.tokens import Blocks, Shard, vocabulary_of
-from stages.train import Job, Lesson, TrainConfig, train
+from stages.train import Job, Lesson, train
+from stages.train_config import TrainConfig
 from stages.where import Where
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

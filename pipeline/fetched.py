@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.store import TrackingConfig, store_of
+from pipeline.store import store_of
+from pipeline.tracking_config import TrackingConfig
 from pipeline.workdir import begin_run, end_run
 from stages.errors import InputError
 

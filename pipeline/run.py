@@ -24,7 +24,8 @@ from stages.corpus import Corpus, gather
 from stages.distil import Student, distil
 from stages.errors import InputError
 from stages.evaluate import Report, evaluate
-from stages.pretrain import PretrainConfig, Released, learn_vocabulary, pretrain, release
+from stages.pretrain import Released, learn_vocabulary, pretrain, release
+from stages.pretrain_config import PretrainConfig
 from stages.publish import Published, publish
 from stages.teacher import Teacher, adapt, fetch
 from stages.tokens import Blocks, pack

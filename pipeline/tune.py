@@ -38,7 +38,7 @@ from pipeline.tuning.verdict import Confirmed, Search, candidates, judge
 from pipeline.tuning.verdict_table import verdict_lines, verdict_table
 from pipeline.workdir import check_writable
 from stages.capacity import most_gpus
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks

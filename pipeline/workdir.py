@@ -12,7 +12,7 @@ import yaml
 
 from pipeline.names import nearest
 from pipeline.plain import from_plain, to_plain
-from pipeline.store import TrackingConfig
+from pipeline.tracking_config import TrackingConfig
 from stages.errors import InputError
 from stages.storage import Folder
 

@@ -19,30 +19,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from stages.corpus import Corpus
-from stages.errors import ConfigError, InputError, unwrap
+from stages.errors import InputError, unwrap
 from stages.storage import Folder, filesystem_of
+from stages.tokens_config import MAX_MASK_RATE, TokensConfig
 from stages.where import Where
 
 VERSION = 1
-MAX_MASK_RATE = 0.5
-"""Packing refuses a block in which fewer than this share of the positions could be masked ([SEP] and [UNK] cannot)."""
 ROW_GROUP = 1024
 """Blocks of a Parquet row group, at least: what is read together."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 """What makes a folder's tokenizer loadable, by `tokenizers` and by transformers."""
 _DOCUMENTS_AT_ONCE = 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokensConfig:
-    """How documents become blocks."""
-
-    block_length: int = 512
-    """Tokens in a block, [CLS] and the last [SEP] among them; at most the teacher's positions."""
-
-    def __post_init__(self) -> None:
-        if self.block_length < 8:
-            raise ConfigError("tokens.block_length", self.block_length, "must be at least 8 tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

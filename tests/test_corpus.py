@@ -11,7 +11,8 @@ from datasets import Dataset
 from ray.data import DataContext
 
 from stages import corpus as stage
-from stages.corpus import Corpus, CorpusConfig, check, gather, identity
+from stages.corpus import Corpus, check, gather, identity
+from stages.corpus_config import CorpusConfig
 from stages.documents import document_id, normalise
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder

@@ -11,8 +11,8 @@ from pipeline import recipes
 from pipeline.config import to_yaml
 from pipeline.fill import fill
 from pipeline.report import RunReport
-from pipeline.store import TrackingConfig
 from pipeline.tracking import quiet_mlflow
+from pipeline.tracking_config import TrackingConfig
 from pipeline.workdir import find_workdir, read_run
 from stages.errors import InputError
 from stages.evaluate import ModelScore

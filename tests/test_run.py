@@ -21,7 +21,7 @@ from pipeline.run import Products, describe, run
 from pipeline.tune import tune
 from pipeline.workdir import begin_run
 from stages.errors import ConfigError, InputError
-from stages.tokens import TokensConfig
+from stages.tokens_config import TokensConfig
 
 
 @dataclass(frozen=True)

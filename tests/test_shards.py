@@ -13,7 +13,7 @@ from stages.shards import fault, settle_shards
 from stages.storage import Folder
 from stages.stream import read_rows
 from stages.tokens import Blocks
-from stages.train import TrainConfig
+from stages.train_config import TrainConfig
 
 
 def damage(file: Path) -> None:

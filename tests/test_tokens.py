@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 from stages.corpus import Corpus
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
-from stages.tokens import TokensConfig, Vocabulary, documents, maskable, pack, pack_shard, vocabulary_of
+from stages.tokens import Vocabulary, documents, maskable, pack, pack_shard, vocabulary_of
+from stages.tokens_config import TokensConfig
 from stages.where import Where
 
 TOKENIZER = tiny_tokenizer(WORDS).backend_tokenizer.to_str()

@@ -21,7 +21,8 @@ from stages.models import load_model
 from stages.storage import Folder
 from stages.stream import Piece, share_of
 from stages.tokens import Blocks
-from stages.train import Job, Lesson, TrainConfig, Trained, finished, gpu_wanted, train, worker_cpus
+from stages.train import Job, Lesson, Trained, finished, gpu_wanted, train, worker_cpus
+from stages.train_config import TrainConfig
 
 pytestmark = pytest.mark.timeout(400)  # three trainings, each of several processes: 15 s on an idle machine
 CPU = torch.device("cpu")

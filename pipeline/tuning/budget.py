@@ -10,7 +10,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.ledger import Ledger, Report, Trial
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.tokens import Blocks
 
 

@@ -10,8 +10,8 @@ vocabulary) tensor of a batch ever exists.
 Shapes: N positions, C positions of a chunk, V vocabulary, D width.
 """
 
-from dataclasses import astuple, dataclass
-from typing import Any, Literal
+from dataclasses import astuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,6 @@ the head's weight gradient, (V, D) in fp32: with fewer positions in a chunk that
 
 WORDS = 4096
 """Rows of the head's weight gradient, (V, D), whose product is made, and then added in fp32, at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """The three terms' weights and the temperature; with no teacher only `alpha_mlm` counts."""
-
-    temperature: float = 2.0
-    alpha_ce: float = 5.0
-    alpha_mlm: float = 2.0
-    alpha_cos: float = 1.0
-    ce_positions: Literal["all", "masked"] = "all"
 
 
 def vocabulary_losses(
