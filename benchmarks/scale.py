@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline import recipes
 from pipeline.cluster import start_local
 from pipeline.quiet import quiet_libraries
+from stages.blocks import Blocks
 from stages.corpus import gather
 from stages.corpus_config import CorpusConfig
 from stages.distil import distil
@@ -40,7 +41,7 @@ from stages.storage import Folder
 from stages.stream import share_of
 from stages.teacher import Teacher, fetch
 from stages.teacher_config import TeacherConfig
-from stages.tokens import Blocks, pack
+from stages.tokens import pack
 from stages.tokens_config import TokensConfig
 from stages.where import Where
 

@@ -104,9 +104,9 @@ def _describe(config: PipelineConfig, verbose: bool) -> None:
 
 
 def _fill(text: str, run: str) -> None:
-    from pipeline.workdir import find_workdir
+    from pipeline.which_run import find_workdir
 
-    workdir = find_workdir(run)
+    workdir = find_workdir(run)  # before the seconds that the next import takes
     from pipeline.fill import fill
 
     fill(text, workdir)
@@ -114,7 +114,7 @@ def _fill(text: str, run: str) -> None:
 
 def _ui(run: str | None, port: int) -> None:
     from pipeline.store import ui
-    from pipeline.workdir import tracking_of
+    from pipeline.which_run import tracking_of
 
     ui(tracking_of(run), port)
 

@@ -10,7 +10,8 @@ from pipeline.cluster import has_other_machines
 from pipeline.config import PipelineConfig
 from pipeline.no_secrets import check_secrets
 from pipeline.store import check as check_tracking
-from stages import corpus, teacher
+from stages import teacher
+from stages.corpus_check import check as check_corpus
 from stages.distillation.layers import choose_layers
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError
@@ -24,7 +25,7 @@ def preflight(config: PipelineConfig) -> None:
     """
     check_secrets(config, os.environ)
     check_storage(config)
-    corpus.check(config.corpus)
+    check_corpus(config.corpus)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))
     check_tracking(config.tracking, workers_elsewhere=False)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import torch
 from transformers import BertForMaskedLM, DistilBertForMaskedLM
 
+from stages.blocks import Blocks
 from stages.distil_config import DistilConfig
 from stages.distillation.anatomy import parameter_count
 from stages.distillation.layers import choose_layers
 from stages.distillation.student import take_blocks
+from stages.job import Lesson
 from stages.storage import Folder
 from stages.teacher import Teacher
-from stages.tokens import TOKENIZER_FILES, Blocks
-from stages.train import Lesson, Trained, train
+from stages.train import Trained, train
+from stages.vocabulary import TOKENIZER_FILES
 from stages.where import Where
 
 VERSION = 1

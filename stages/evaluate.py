@@ -12,6 +12,7 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from stages.blocks import Blocks
 from stages.distil import Student
 from stages.distillation.anatomy import MaskedLM, encode, parameter_count
 from stages.distillation.score import Closeness, Scores
@@ -21,7 +22,6 @@ from stages.heldout import Heldout, heldout, score_all
 from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher
-from stages.tokens import Blocks
 from stages.where import Where
 
 VERSION = 1

@@ -16,15 +16,18 @@ from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
+from stages.blocks import Blocks
 from stages.corpus import Corpus
 from stages.distillation.loss_weights import LossWeights
+from stages.documents import documents
 from stages.heldout import heldout, score_all
+from stages.job import Lesson
 from stages.models import load_model
 from stages.pretrain_config import PhaseConfig, ReleaseConfig, VocabularyConfig
 from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
-from stages.tokens import TOKENIZER_FILES, Blocks, documents
-from stages.train import Lesson, train
+from stages.train import train
+from stages.vocabulary import TOKENIZER_FILES
 from stages.where import Where
 
 VERSION = 1

@@ -11,14 +11,16 @@ import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM
 
+from stages.blocks import Blocks
 from stages.distillation.anatomy import parameter_count
 from stages.distillation.loss_weights import LossWeights
 from stages.distillation.student import check_expressible
 from stages.errors import InputError
+from stages.job import Lesson
 from stages.storage import Folder
 from stages.teacher_config import TeacherConfig
-from stages.tokens import TOKENIZER_FILES, Blocks
-from stages.train import Lesson, train
+from stages.train import train
+from stages.vocabulary import TOKENIZER_FILES
 from stages.where import Where
 
 VERSION = 1

@@ -7,7 +7,6 @@ For teacher and student alike: a `Lesson` says what is learned (from which weigh
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 import ray.train
@@ -15,15 +14,16 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
+from stages.blocks import Blocks
 from stages.capacity import most_gpus
-from stages.distillation.loss_weights import LossWeights
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, Preempted, unwrap
+from stages.job import Job, Lesson
+from stages.loop import loop
 from stages.mail import listen
 from stages.shards import settle_shards
 from stages.storage import Folder
-from stages.tokens import Blocks
 from stages.train_config import TrainConfig
 from stages.where import Where
 
@@ -32,32 +32,6 @@ CONTROLLER = {
     "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
 }
 """Settings that Ray Train's controller takes from the environment; what is there already stays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What is learned, and from what."""
-
-    start: Folder
-    """A transformers folder, tokenizer included, with the weights that training starts from."""
-    teacher: Folder | None
-    """The teacher's folder; None: masked-LM alone."""
-    weights: LossWeights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything a worker is told. It is the same for all workers; rank and world size come from Ray Train."""
-
-    lesson: Lesson
-    config: TrainConfig
-    plan: Plan
-    blocks: Blocks
-    folder: Folder
-    seed: int
-    use_gpu: bool
-    mailbox: Any = None
-    """The actor that takes what the workers report (see `stages/mail.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +61,6 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
     rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
     `Preempted` once `where.should_stop()` and a checkpoint is written.
     """
-    from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
-
     if not masked_per_block(blocks.block_length, config.mask_rate):
         rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)

@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from object_store import ObjectStore
 
-    from stages.tokens import Blocks
-    from stages.train import Lesson
+    from stages.blocks import Blocks
+    from stages.job import Lesson
 
 
 @pytest.fixture(scope="session")

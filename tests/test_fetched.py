@@ -13,7 +13,8 @@ from pipeline.fill import fill
 from pipeline.report import RunReport
 from pipeline.tracking import quiet_mlflow
 from pipeline.tracking_config import TrackingConfig
-from pipeline.workdir import find_workdir, read_run
+from pipeline.which_run import find_workdir
+from pipeline.workdir import read_run
 from stages.errors import InputError
 from stages.evaluate import ModelScore
 

@@ -9,8 +9,9 @@ import torch
 from test_train_faults import kill_a_worker_at
 from trainings import CONFIG, Run, assert_bit_identical
 
-from stages.tokens import Blocks
-from stages.train import Lesson, train
+from stages.blocks import Blocks
+from stages.job import Lesson
+from stages.train import train
 from stages.train_config import TrainConfig
 
 pytestmark = pytest.mark.timeout(900)

@@ -11,8 +11,9 @@ from tiny import WORDS, tiny_bert
 
 from stages.distillation.loss_weights import LossWeights
 from stages.distillation.student import take_blocks
+from stages.job import Lesson
 from stages.storage import Folder
-from stages.train import Lesson, Trained
+from stages.train import Trained
 from stages.train_config import TrainConfig
 from stages.where import Where
 
