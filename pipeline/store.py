@@ -1,6 +1,6 @@
 """Where MLflow keeps runs and models: which address, whether it answers, and a server to look at it.
 
-Imports no MLflow (1.5 s), so that the config and every command may import this.
+Imports no MLflow (1.5 s), so that every command may import this.
 """
 
 import os
