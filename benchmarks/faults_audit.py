@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from pipeline.record import read_artifact, read_record
 from stages import checkpoint
+from stages.blocks import Blocks
 from stages.checkpoint import TrainState
 from stages.distillation.plan import Plan
 from stages.storage import Folder
-from stages.tokens import Blocks
 
 
 @dataclass(frozen=True)

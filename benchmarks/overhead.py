@@ -30,10 +30,13 @@ from transformers import PreTrainedTokenizerFast
 
 import stages.loop
 from pipeline.cluster import cluster
-from stages.distillation.losses import LossWeights
+from stages.blocks import Blocks, Shard
+from stages.distillation.loss_weights import LossWeights
+from stages.job import Job, Lesson
 from stages.storage import Folder
-from stages.tokens import Blocks, Shard, vocabulary_of
-from stages.train import Job, Lesson, TrainConfig, train
+from stages.train import train
+from stages.train_config import TrainConfig
+from stages.vocabulary import vocabulary_of
 from stages.where import Where
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

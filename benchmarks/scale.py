@@ -29,16 +29,20 @@ from torch.nn.parallel import DistributedDataParallel
 from pipeline import recipes
 from pipeline.cluster import start_local
 from pipeline.quiet import quiet_libraries
-from stages.corpus import CorpusConfig, gather
+from stages.blocks import Blocks
+from stages.corpus import gather
+from stages.corpus_config import CorpusConfig
 from stages.distil import distil
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.masking import mask_rule
 from stages.distillation.plan import Plan
 from stages.distillation.step import Counts, Learner, accumulate
 from stages.storage import Folder
 from stages.stream import share_of
-from stages.teacher import Teacher, TeacherConfig, fetch
-from stages.tokens import Blocks, TokensConfig, pack
+from stages.teacher import Teacher, fetch
+from stages.teacher_config import TeacherConfig
+from stages.tokens import pack
+from stages.tokens_config import TokensConfig
 from stages.where import Where
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256)

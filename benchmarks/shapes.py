@@ -13,10 +13,11 @@ from transformers import BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.layers import choose_layers
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.machine import attention_for, dtype_of
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
-from stages.distillation.student import choose_layers, take_blocks
+from stages.distillation.student import take_blocks
 
 
 @dataclass(frozen=True)

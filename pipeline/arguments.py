@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline import recipes
 from pipeline.commands import Describe, Run, Tune
+from pipeline.config import PipelineConfig, from_yaml, override
 from pipeline.names import unknown
+from pipeline.tuning.config import dimension
 from stages.errors import InputError
-
-if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
 
 Assignments = tuple[tuple[str, str], ...]
 """Fields of a config by their dotted names, with their texts."""
@@ -54,14 +53,14 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     return own, tuple(fields)
 
 
-def config_of(command: Run | Tune | Describe, fields: Assignments) -> "PipelineConfig":
+def config_of(command: Run | Tune | Describe, fields: Assignments) -> PipelineConfig:
     """The config of the command's recipe or file, with all set that the command line sets."""
     if (command.recipe is None) == (command.config is None):
         raise InputError("give a recipe, such as `distil run demo`, or --config FILE: one of the two.")
-    text = None if command.config is None else _read(command.config)  # before the seconds that the imports take
-    from pipeline.config import from_yaml, override
-
-    config = named_recipe(command.recipe or "") if text is None else from_yaml(text, command.config or "")
+    if command.config is None:
+        config = named_recipe(command.recipe or "")
+    else:
+        config = from_yaml(_read(command.config), command.config)
     if isinstance(command, Tune):
         return _searching(config, command, fields)
     if command.from_search is None:
@@ -74,20 +73,15 @@ def config_of(command: Run | Tune | Describe, fields: Assignments) -> "PipelineC
     return config
 
 
-def named_recipe(name: str) -> "PipelineConfig":
+def named_recipe(name: str) -> PipelineConfig:
     """The recipe called `name`; raises `InputError` where there is none."""
-    from pipeline import recipes
-
     if name.replace("_", "-") not in recipes.NAMES:
         raise unknown("recipe", name, recipes.NAMES, f"there are {', '.join(recipes.NAMES)}.")
     return recipes.recipe(name.replace("_", "-"))
 
 
-def _searching(config: "PipelineConfig", command: Tune, fields: Assignments) -> "PipelineConfig":
+def _searching(config: PipelineConfig, command: Tune, fields: Assignments) -> PipelineConfig:
     """`config` with the fields, the trials and the further dimensions, each in the place of one of the same field."""
-    from pipeline.config import override
-    from pipeline.tuning.config import dimension
-
     names = {name.replace("-", "_") for name, _ in fields}
     if "from_search" in names:
         raise InputError("--from-search is for `distil run`: a search starts from the paper's setting.")

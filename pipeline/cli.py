@@ -1,27 +1,25 @@
 """argv and nothing else: which command, which config, and the exit status.
 
 0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM (EX_TEMPFAIL of sysexits.h: try again);
-130 stopped with Ctrl-C. The heavy libraries are imported by the command that needs them, so that `distil --help`
-answers at once.
+130 stopped with Ctrl-C. What runs something is imported by the command that runs it, and a config needs none of the
+heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tyro
 
 from pipeline.arguments import OWN, config_of, named_recipe, split
 from pipeline.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
+from pipeline.config import PipelineConfig
 from pipeline.names import unknown
 from pipeline.quiet import quiet_libraries
 from pipeline.stop import Terminated
 from stages.errors import InputError, Preempted, unwrap
-
-if TYPE_CHECKING:
-    from pipeline.config import PipelineConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,28 +77,26 @@ def parse(words: Sequence[str]) -> Any:
 
 def _help(command: str, recipe: str) -> None:
     """Every field with its default in this recipe and what it is for."""
-    from pipeline.config import PipelineConfig
-
     kind = tyro.conf.FlagConversionOff[tyro.conf.AvoidSubcommands[PipelineConfig]]
     about = f"Every field of the config. `distil {command} --help` shows the options of the command itself."
     tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
 
 
-def _run(config: "PipelineConfig", verbose: bool) -> None:
+def _run(config: PipelineConfig, verbose: bool) -> None:
     from pipeline.console import Console
     from pipeline.run import run
 
     run(config, Console(verbose=verbose))
 
 
-def _tune(config: "PipelineConfig", verbose: bool) -> None:
+def _tune(config: PipelineConfig, verbose: bool) -> None:
     from pipeline.console import Console
     from pipeline.tune import tune
 
     tune(config, Console(verbose=verbose))
 
 
-def _describe(config: "PipelineConfig", verbose: bool) -> None:
+def _describe(config: PipelineConfig, verbose: bool) -> None:
     from pipeline.console import Console
     from pipeline.run import describe
 
@@ -108,17 +104,17 @@ def _describe(config: "PipelineConfig", verbose: bool) -> None:
 
 
 def _fill(text: str, run: str) -> None:
-    from pipeline.workdir import find_workdir
+    from pipeline.which_run import find_workdir
 
-    workdir = find_workdir(run)
+    workdir = find_workdir(run)  # before the seconds that the next import takes
     from pipeline.fill import fill
 
     fill(text, workdir)
 
 
 def _ui(run: str | None, port: int) -> None:
-    from pipeline.tracking import ui
-    from pipeline.workdir import tracking_of
+    from pipeline.store import ui
+    from pipeline.which_run import tracking_of
 
     ui(tracking_of(run), port)
 

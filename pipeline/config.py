@@ -8,17 +8,17 @@ import yaml
 
 from pipeline.fields import flat, override
 from pipeline.plain import from_plain, to_plain
-from pipeline.tracking import TrackingConfig
+from pipeline.tracking_config import TrackingConfig
 from pipeline.tuning.config import TuneConfig
-from stages.corpus import CorpusConfig
-from stages.distil import DistilConfig
+from stages.corpus_config import CorpusConfig
+from stages.distil_config import DistilConfig
 from stages.errors import ConfigError, InputError
-from stages.evaluate import EvaluateConfig
-from stages.pretrain import PretrainConfig
-from stages.publish import PublishConfig
+from stages.evaluate_config import EvaluateConfig
+from stages.pretrain_config import PretrainConfig
+from stages.publish_config import PublishConfig
 from stages.storage import Folder
-from stages.teacher import TeacherConfig
-from stages.tokens import TokensConfig
+from stages.teacher_config import TeacherConfig
+from stages.tokens_config import TokensConfig
 
 T = TypeVar("T")
 

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from pipeline.store import TrackingConfig, store_of
-from pipeline.workdir import begin_run, end_run
+from pipeline.delivery import first_line
+from pipeline.store import store_of
+from pipeline.tracking import quiet_mlflow
+from pipeline.tracking_config import TrackingConfig
+from pipeline.workdir import CONFIG, begin_run, end_run
 from stages.errors import InputError
 
-FILES = ("config.yaml", "report.json")
+FILES = (CONFIG, "report.json")
 
 
 def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
     """Put the files of an MLflow run into `target`; raises `InputError` where the run has none of them yet."""
-    from pipeline.delivery import first_line
-    from pipeline.tracking import quiet_mlflow
-
     mlflow = quiet_mlflow()
     client = mlflow.MlflowClient(store_of(config).uri)
     target.mkdir(parents=True, exist_ok=True)
@@ -25,6 +25,6 @@ def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
                 f"run {run} was made on another machine, and MLflow has no {name} of it ({first_line(error)}): let it "
                 "finish first."
             ) from error
-    begin_run(target, config=FILES[0], mlflow_run_id=run)
+    begin_run(target, config=CONFIG, mlflow_run_id=run)
     end_run(target)
     return target.resolve()

@@ -9,8 +9,8 @@ from rich.table import Table
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline.config import from_yaml
-from pipeline.outcome import CONFIG
 from pipeline.report import read_report
+from pipeline.workdir import CONFIG
 from stages.errors import InputError
 from stages.storage import Folder
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import PipelineConfig, flat, to_yaml
 from pipeline.console import Console
@@ -14,23 +14,18 @@ from pipeline.hardware import hardware
 from pipeline.live import Live
 from pipeline.memory import PeakMemory
 from pipeline.plain import to_plain
+from pipeline.products import Products
 from pipeline.record import read_record
 from pipeline.registry import PublishedModel
 from pipeline.report import Folders, RunReport, read_report, write_report
 from pipeline.reuse import Made
 from pipeline.tracking import RunAbout
-from pipeline.workdir import read_run
+from pipeline.workdir import CONFIG, read_run
 from stages import checkpoint
 from stages.corpus import Corpus
 from stages.evaluate import block_losses
 from stages.pretrain import Released
 from stages.storage import Folder
-
-if TYPE_CHECKING:
-    from pipeline.run import Products
-
-CONFIG = "config.yaml"
-"""In the workdir: the resolved config, from which `distil run --config` makes the run again."""
 
 
 def about(config: PipelineConfig, last: Made[Any], workdir: Path) -> RunAbout:
@@ -72,7 +67,7 @@ def say_skipped(corpus: Made[Corpus], console: Console) -> None:
         console.say(notice)
 
 
-def register(config: PipelineConfig, products: "Products", live: Live) -> PublishedModel:
+def register(config: PipelineConfig, products: Products, live: Live) -> PublishedModel:
     """The published folder as a registered model, `candidate`, and `champion` if the gate says so."""
     assert products.published is not None, "only a run that published registers"
     assert products.report is not None
@@ -88,7 +83,7 @@ def register(config: PipelineConfig, products: "Products", live: Live) -> Publis
 
 def conclude(
     config: PipelineConfig,
-    products: "Products",
+    products: Products,
     model: PublishedModel,
     live: Live,
     workdir: Path,

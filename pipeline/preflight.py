@@ -6,13 +6,14 @@ from contextlib import contextmanager
 
 from transformers import BertConfig
 
-from pipeline import tracking
 from pipeline.cluster import has_other_machines
 from pipeline.config import PipelineConfig
 from pipeline.no_secrets import check_secrets
-from stages import corpus, teacher
+from pipeline.store import check as check_tracking
+from stages import teacher
+from stages.corpus_check import check as check_corpus
+from stages.distillation.layers import choose_layers
 from stages.distillation.plan import Plan
-from stages.distillation.student import choose_layers
 from stages.errors import ConfigError
 from stages.train import gpu_wanted
 
@@ -24,10 +25,10 @@ def preflight(config: PipelineConfig) -> None:
     """
     check_secrets(config, os.environ)
     check_storage(config)
-    corpus.check(config.corpus)
+    check_corpus(config.corpus)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))
-    tracking.check(config.tracking, workers_elsewhere=False)
+    check_tracking(config.tracking, workers_elsewhere=False)
 
 
 def check_storage(config: PipelineConfig) -> None:
@@ -65,7 +66,7 @@ def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:
     """Check what only a running Ray can tell: GPUs, and whether every machine reaches storage and tracking."""
     if config.pretrain is None or config.until != "teacher":
         gpu_wanted(config.distil)
-    tracking.check(config.tracking, workers_elsewhere=other_machines)
+    check_tracking(config.tracking, workers_elsewhere=other_machines)
     if other_machines and config.root.is_local and config.storage is None:
         raise ConfigError(
             "storage",

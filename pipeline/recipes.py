@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.config import PipelineConfig
-from pipeline.tracking import TrackingConfig
+from pipeline.tracking_config import TrackingConfig
 from pipeline.tuning.config import TuneConfig
-from stages.corpus import CorpusConfig
-from stages.distil import DistilConfig
-from stages.evaluate import EvaluateConfig
-from stages.pretrain import PhaseConfig, PretrainConfig, ReleaseConfig, VocabularyConfig
-from stages.publish import PublishConfig
-from stages.teacher import TeacherConfig
-from stages.tokens import TokensConfig
-from stages.train import TrainConfig
+from stages.corpus_config import CorpusConfig
+from stages.distil_config import DistilConfig
+from stages.evaluate_config import EvaluateConfig
+from stages.pretrain_config import PhaseConfig, PretrainConfig, ReleaseConfig, VocabularyConfig
+from stages.publish_config import PublishConfig
+from stages.teacher_config import TeacherConfig
+from stages.tokens_config import TokensConfig
+from stages.train_config import TrainConfig
 
 
 def demo() -> PipelineConfig:

@@ -1,9 +1,8 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pipeline.cluster import cluster
 from pipeline.config import PipelineConfig, to_yaml
@@ -11,41 +10,25 @@ from pipeline.console import Console
 from pipeline.live import Live
 from pipeline.lock import alone
 from pipeline.memory import PeakMemory
-from pipeline.outcome import CONFIG, about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
+from pipeline.outcome import about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
 from pipeline.preflight import preflight, preflighted
+from pipeline.products import Products
 from pipeline.report import read_report
 from pipeline.reuse import Made, Reuse, Silent
 from pipeline.stop import Stop, stopping
 from pipeline.tracking import run as tracked
-from pipeline.workdir import begin_run, check_writable, end_run
-from stages import corpus as corpora
+from pipeline.workdir import CONFIG, begin_run, check_writable, end_run
 from stages import teacher as teachers
 from stages.corpus import Corpus, gather
-from stages.distil import Student, distil
+from stages.corpus_check import identity as corpus_identity
+from stages.distil import distil
 from stages.errors import InputError
-from stages.evaluate import Report, evaluate
-from stages.pretrain import PretrainConfig, Released, learn_vocabulary, pretrain, release
-from stages.publish import Published, publish
+from stages.evaluate import evaluate
+from stages.pretrain import Released, learn_vocabulary, pretrain, release
+from stages.pretrain_config import PretrainConfig
+from stages.publish import publish
 from stages.teacher import Teacher, adapt, fetch
-from stages.tokens import Blocks, pack
-
-
-@dataclass(frozen=True, kw_only=True)
-class Products:
-    """What a run has made, or would make; None after the last stage it was to run."""
-
-    corpus: Made[Corpus]
-    teacher: Made[Teacher]
-    released: Made[Released] | None = None
-    """A teacher that was pre-trained here, to be handed over."""
-    blocks: Made[Blocks] | None = None
-    student: Made[Student] | None = None
-    report: Made[Report] | None = None
-    published: Made[Published] | None = None
-
-    def all(self) -> list[Made[Any]]:
-        """Those that are there, in order."""
-        return [made for field in fields(self) if (made := getattr(self, field.name)) is not None]
+from stages.tokens import pack
 
 
 def graph(step: Reuse, config: PipelineConfig) -> Products:
@@ -63,7 +46,7 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
 
 def prepared(step: Reuse, config: PipelineConfig) -> Products:
     """Corpus, teacher and blocks: what one student is made from, or the many of a search."""
-    corpus = step(gather, config.corpus, seeded=False, outside=corpora.identity(config.corpus))
+    corpus = step(gather, config.corpus, seeded=False, outside=corpus_identity(config.corpus))
     if config.pretrain is None:
         teacher = step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
         released = None

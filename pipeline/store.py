@@ -1,6 +1,6 @@
 """Where MLflow keeps runs and models: which address, whether it answers, and a server to look at it.
 
-Imports no MLflow (1.5 s), so that the config and every command may import this.
+Imports no MLflow (1.5 s), so that every command may import this.
 """
 
 import os
@@ -17,32 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from stages.errors import ConfigError, InputError
-from stages.where import elsewhere
+from pipeline.tracking_config import SQLITE, TrackingConfig
+from stages.errors import InputError
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-SQLITE = "sqlite:///"
 PATIENCE = 3.0
 """Seconds that an address may take to answer."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackingConfig:
-    """Where a run is recorded; bears on no result."""
-
-    uri: str | None = elsewhere(None)
-    """sqlite:///FILE, or the http(s) address of an MLflow server; None is $MLFLOW_TRACKING_URI or else a file under
-    runs/ in the working directory."""
-    experiment: str = elsewhere("distilray")
-    """MLflow's experiment; one a project."""
-    system_metrics: bool = elsewhere(True)
-    """Whether processor, memory, disk, network and GPU of this machine are logged, every 10 s."""
-
-    def __post_init__(self) -> None:
-        if self.uri is not None and not self.uri.startswith((SQLITE, "http://", "https://")):
-            raise ConfigError("tracking.uri", self.uri, "must be sqlite:///FILE or an MLflow server's http(s) address")
-        if not self.experiment:
-            raise ConfigError("tracking.experiment", self.experiment, "must be a name")
 
 
 @dataclass(frozen=True, kw_only=True)

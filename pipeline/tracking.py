@@ -11,19 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.delivery import first_line
 from pipeline.environment import environment
 from pipeline.live import Live, legal
 from pipeline.stop import Terminated
-from pipeline.store import URI_VARIABLE, Store, TrackingConfig, check, store_of, ui
+from pipeline.store import URI_VARIABLE, Store, store_of
+from pipeline.tracking_config import TrackingConfig
 from stages.errors import InputError, Preempted
-
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["RunAbout", "TrackingConfig", "check", "run", "ui", "workdir_of"]
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from stages import snapshot
 from stages.snapshot import Tensors
 from stages.storage import Folder
-from stages.tokens import TOKENIZER_FILES
+from stages.vocabulary import TOKENIZER_FILES
 
 MANIFEST, STEP = "manifest.json", "step-"
 

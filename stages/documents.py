@@ -1,4 +1,4 @@
-"""A document: clean text and an id made from it; and the writer that lays documents down in Parquet shards.
+"""A document: clean text and an id made from it; how documents are laid down in Parquet shards, and read again.
 
 The id is a hash of the text alone, so the same text has the same id in any file, on any machine, in any order. The
 held-out split looks at nothing else: copies of a text always fall on one side.
@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -20,6 +21,7 @@ from stages.storage import Folder, filesystem_of
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string())])
 ROW_GROUP_CHARACTERS = 1 << 22
 """What a writer holds in memory before it goes to the file: 4 million characters."""
+_DOCUMENTS_AT_ONCE = 1024
 _UNSEEN = re.compile(r"[^\S ]| {2,}|[^\x20-\x7e]")
 
 
@@ -125,3 +127,11 @@ def _open(folder: Folder, name: str) -> pq.ParquetWriter:
     if isinstance(filesystem, pafs.LocalFileSystem):
         filesystem.create_dir(os.path.dirname(path), recursive=True)
     return pq.ParquetWriter(path, SCHEMA, filesystem=filesystem, compression="zstd")
+
+
+def documents(source: Folder, name: str) -> Iterator[list[str]]:
+    """The texts of one document shard, in lists of up to a thousand."""
+    filesystem, path = filesystem_of((source / name).uri)
+    with filesystem.open_input_file(path) as stream:
+        for batch in pq.ParquetFile(stream).iter_batches(batch_size=_DOCUMENTS_AT_ONCE, columns=["text"]):
+            yield batch.column(0).to_pylist()

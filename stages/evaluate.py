@@ -12,35 +12,20 @@ import ray
 import torch
 from numpy.typing import NDArray
 
+from stages.blocks import Blocks
 from stages.distil import Student
 from stages.distillation.anatomy import MaskedLM, encode, parameter_count
 from stages.distillation.score import Closeness, Scores
-from stages.errors import ConfigError, unwrap
+from stages.errors import unwrap
+from stages.evaluate_config import EvaluateConfig
 from stages.heldout import Heldout, heldout, score_all
 from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher
-from stages.tokens import Blocks
-from stages.where import Where, elsewhere
+from stages.where import Where
 
 VERSION = 1
 _MODELS = ("teacher", "student_at_init", "student")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """How much held-out text, and how latency is timed."""
-
-    blocks: int = 1024
-    """Held-out blocks at most, spread evenly over the held-out text."""
-    micro_batch: int = elsewhere(16)
-    latency_rounds: int = 30
-    """Forward passes timed for each model, in turns."""
-
-    def __post_init__(self) -> None:
-        for name in ("blocks", "micro_batch", "latency_rounds"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"evaluate.{name}", getattr(self, name), "must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from stages.blocks import Blocks
 from stages.distillation.anatomy import MaskedLM
 from stages.distillation.masking import mask, mask_rule
 from stages.distillation.score import Closeness, Scores, compare, predict, score
 from stages.distillation.step import Batch
 from stages.stream import read_rows
-from stages.tokens import Blocks
 
 SEED, RATE = 0, 0.15
 """Held-out masks never follow a run's own seed or mask rate, so that any two runs can be compared."""

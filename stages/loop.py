@@ -26,12 +26,13 @@ from stages.distillation.schedule import dropout_seed, learning_rate_factor
 from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 from stages.errors import InputError
 from stages.heldout import heldout
+from stages.job import Job
 from stages.mail import Failed, Post, Resumed, Stopped
 from stages.micro_batch import micro_batch_of, placeholder
 from stages.models import load_model
-from stages.reporting import Log, Session
+from stages.reporting import Log
+from stages.session import Session
 from stages.stream import Share, share_of, stream
-from stages.train import Job
 
 Batches = Iterable[tuple[NDArray[np.int64], Masked]]
 

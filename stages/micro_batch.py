@@ -15,7 +15,7 @@ from stages.distillation.batch import micro_batches
 from stages.distillation.masking import Masked
 from stages.distillation.step import Batch, accumulate
 from stages.fitting import fitting
-from stages.reporting import Session
+from stages.session import Session
 
 
 def placeholder(session: Session, rows: int) -> Batch:

@@ -16,16 +16,19 @@ from tokenizers.models import WordPiece
 from tokenizers.trainers import WordPieceTrainer
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
+from stages.blocks import Blocks
 from stages.corpus import Corpus
-from stages.distillation.losses import LossWeights
-from stages.errors import ConfigError
+from stages.distillation.loss_weights import LossWeights
+from stages.documents import documents
 from stages.heldout import heldout, score_all
+from stages.job import Lesson
 from stages.models import load_model
+from stages.pretrain_config import PhaseConfig, ReleaseConfig, VocabularyConfig
 from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
-from stages.tokens import TOKENIZER_FILES, Blocks, TokensConfig, documents
-from stages.train import Lesson, TrainConfig, train
-from stages.where import Where, elsewhere
+from stages.train import train
+from stages.vocabulary import TOKENIZER_FILES
+from stages.where import Where
 
 VERSION = 1
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -34,63 +37,11 @@ AMPLITUDE = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyConfig:
-    """A lower-case WordPiece vocabulary, learned from the corpus."""
-
-    size: int = 8192
-    positions: int = 128
-    """The longest block that the model will read, recorded in the tokenizer."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Tokenized:
     """A tokenizer on storage that no model has been trained with yet."""
 
     folder: Folder
     size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhaseConfig:
-    """One phase of pre-training: a depth, a block length and how it is trained."""
-
-    layers: int
-    block_length: int
-    width: int = 256
-    heads: int = 8
-    positions: int = 128
-    train: TrainConfig
-
-    def __post_init__(self) -> None:
-        if self.block_length > self.positions:
-            rule = f"must be at most the model's {self.positions} positions"
-            raise ConfigError("pretrain.phases.block_length", self.block_length, rule)
-
-    def tokens(self) -> TokensConfig:
-        """How this phase's blocks are packed."""
-        return TokensConfig(block_length=self.block_length)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReleaseConfig:
-    """How a pre-trained model is handed over."""
-
-    blocks: int = 1024
-    """Held-out blocks that it is scored on, at most."""
-    micro_batch: int = elsewhere(16)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """A BERT from nothing: its vocabulary, then its phases, each starting from the one before."""
-
-    vocabulary: VocabularyConfig
-    phases: tuple[PhaseConfig, ...]
-    release: ReleaseConfig
-
-    def __post_init__(self) -> None:
-        if not self.phases:
-            raise ConfigError("pretrain.phases", self.phases, "must hold at least one phase")
 
 
 def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> Tokenized:

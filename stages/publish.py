@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,37 +9,15 @@ import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.distil import Student
-from stages.errors import ConfigError
 from stages.evaluate import Report
 from stages.model_card import TRAINING_FILE, Training, model_card, read_training
+from stages.publish_config import PublishConfig
 from stages.storage import Folder
 from stages.where import Where
 
 VERSION = 1
 """Raised whenever this stage's code changes what it makes."""
 SAMPLE = "A student learns from its teacher, word by word."
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishConfig:
-    """What the model is called and what its card says beyond the measured figures."""
-
-    name: str = "distilray-student"
-    """The registered model's name and the card's title."""
-    license: str = "apache-2.0"
-    """As the Hugging Face hub spells it; must fit the teacher's and the corpus's."""
-    language: tuple[str, ...] = ("en",)
-    """ISO 639-1 codes of the corpus."""
-    datasets: tuple[str, ...] = ()
-    """Hub names of the corpus's data sets, for the card."""
-    description: str = ""
-    """A sentence or two of your own for the card."""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]{1,200}", self.name):
-            raise ConfigError("publish.name", self.name, "must be letters, digits, '.', '_' and '-' alone")
-        if not self.license:
-            raise ConfigError("publish.license", self.license, "must be a license such as apache-2.0, or other")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,50 +1,19 @@
-"""What a worker holds while it trains, and what it says of it: sums to metrics, evaluations, checkpoints."""
+"""What a worker says of its training: sums to metrics, evaluations, checkpoints."""
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages import checkpoint, snapshot
-from stages.checkpoint import TrainState
-from stages.distillation.anatomy import MaskedLM
-from stages.distillation.masking import MaskRule
-from stages.distillation.step import Arithmetic, Counts
 from stages.errors import InputError
-from stages.heldout import Heldout, score_all
-from stages.mail import Failed, Notice, Post, Report, Saved
-from stages.saving import Saver
+from stages.heldout import score_all
+from stages.mail import Failed, Notice, Report, Saved
+from stages.session import Session
 from stages.storage import Folder
-from stages.train import Job
-
-
-@dataclass
-class Session:
-    """What a worker holds while it trains."""
-
-    job: Job
-    post: Post
-    rank: int
-    workers: int
-    arithmetic: Arithmetic
-    learner: nn.Module
-    """The `Learner`, inside DDP where there are several workers."""
-    model: MaskedLM
-    teacher: MaskedLM | None
-    optimizer: torch.optim.Optimizer
-    rule: MaskRule
-    counts: Counts
-    held: Heldout | None
-    """On rank 0 only."""
-    state: TrainState
-    saved_step: int
-    """Of the newest whole checkpoint; kept up to date on rank 0."""
-    ask_every: int = 1
-    """Steps between two times that several workers ask one another whether to stop: about a second's."""
-    saver: Saver = field(default_factory=Saver)
 
 
 class Log:

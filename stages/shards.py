@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import ray
 
+from stages.blocks import Blocks, Shard
 from stages.errors import InputError, unwrap
 from stages.storage import Folder
 from stages.stream import opened
-from stages.tokens import Blocks, Shard
 
 NAME = "shards.json"
 

@@ -2,6 +2,7 @@
 
 A folder is a local path or any URI that pyarrow knows (s3://, gs://, file://) or, failing that, fsspec. Object stores
 rename nothing, so nothing here relies on a rename being visible: what counts is always a small file written last.
+pyarrow is imported where a folder is opened: configs only name folders, and are read for every `--help`.
 """
 
 import os
@@ -12,17 +13,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import pyarrow.fs as pafs
+from typing import TYPE_CHECKING
 
 from stages.errors import InputError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 _PIECE = 1 << 22
 """Bytes that are read at a time where a file's content is not kept."""
 
 
-def filesystem_of(uri: str) -> tuple[pafs.FileSystem, str]:
+def filesystem_of(uri: str) -> "tuple[FileSystem, str]":
     """(filesystem, path inside it) for a local path or a URI; raises `InputError` for a scheme nobody knows."""
+    import pyarrow.fs as pafs
+
     if "://" not in uri:
         return pafs.LocalFileSystem(), os.path.abspath(os.path.expanduser(uri))
     try:
@@ -90,9 +95,11 @@ class Folder:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write the file `name` whole or not at all: by rename on a disk, by a single put in an object store."""
+        from pyarrow.fs import LocalFileSystem
+
         filesystem, path = filesystem_of(f"{self.uri.rstrip('/')}/{name}")
         filesystem.create_dir(os.path.dirname(path), recursive=True)
-        local = isinstance(filesystem, pafs.LocalFileSystem)
+        local = isinstance(filesystem, LocalFileSystem)
         target = f"{path}.{uuid.uuid4().hex[:8]}.part" if local else path
         with filesystem.open_output_stream(target) as stream:
             stream.write(data)
@@ -101,13 +108,17 @@ class Folder:
 
     def exists(self, name: str = "") -> bool:
         """Whether the file or folder `name` (or this folder itself) is there."""
+        from pyarrow.fs import FileType
+
         filesystem, path = filesystem_of(f"{self.uri.rstrip('/')}/{name}".rstrip("/"))
-        return filesystem.get_file_info(path).type != pafs.FileType.NotFound
+        return filesystem.get_file_info(path).type != FileType.NotFound
 
     def names(self) -> list[str]:
         """The names of the files and folders directly inside, sorted; empty where the folder is not there."""
+        from pyarrow.fs import FileSelector
+
         filesystem, path = filesystem_of(self.uri)
-        entries = filesystem.get_file_info(pafs.FileSelector(path, allow_not_found=True))
+        entries = filesystem.get_file_info(FileSelector(path, allow_not_found=True))
         return sorted(entry.base_name for entry in entries)
 
     def check_writable(self) -> None:
@@ -122,8 +133,10 @@ class Folder:
 
     def remove(self) -> None:
         """Delete the folder with all it holds; no error where it is not there."""
+        from pyarrow.fs import FileType
+
         filesystem, path = filesystem_of(self.uri)
-        if filesystem.get_file_info(path).type == pafs.FileType.Directory:
+        if filesystem.get_file_info(path).type == FileType.Directory:
             filesystem.delete_dir(path)
 
     def copy_to(self, local: Path, names: Iterable[str]) -> None:
@@ -137,8 +150,10 @@ class Folder:
         if self.is_local:
             yield self.path
             return
+        from pyarrow.fs import copy_files
+
         with TemporaryDirectory() as copy:
-            pafs.copy_files(self.uri, copy)
+            copy_files(self.uri, copy)
             yield Path(copy)
 
     @contextmanager
@@ -149,5 +164,7 @@ class Folder:
             if self.is_local:
                 shutil.copytree(copy, self.path, dirs_exist_ok=True)
             else:
+                from pyarrow.fs import copy_files
+
                 filesystem, path = filesystem_of(self.uri)
-                pafs.copy_files(copy, path, destination_filesystem=filesystem)
+                copy_files(copy, path, destination_filesystem=filesystem)

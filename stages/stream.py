@@ -18,11 +18,11 @@ import ray
 from numpy.typing import NDArray
 from ray.data import ExecutionResources
 
+from stages.blocks import Blocks, Shard
 from stages.distillation.masking import Masked, MaskRule, mask
 from stages.distillation.plan import Plan, Window
 from stages.errors import InputError, unwrap
 from stages.storage import Folder, filesystem_of, read_through
-from stages.tokens import Blocks, Shard
 
 REMEDY = "delete the stage's folder to have it packed again, or set distil.on_damaged to skip"
 """What to do about a shard that cannot be read."""

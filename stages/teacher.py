@@ -4,44 +4,29 @@ The demo's own teacher was pre-trained by `stages/pretrain.py`; here it is one f
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM
 
+from stages.blocks import Blocks
 from stages.distillation.anatomy import parameter_count
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.student import check_expressible
-from stages.errors import ConfigError, InputError
+from stages.errors import InputError
+from stages.job import Lesson
 from stages.storage import Folder
-from stages.tokens import TOKENIZER_FILES, Blocks
-from stages.train import Lesson, TrainConfig, train
+from stages.teacher_config import TeacherConfig
+from stages.train import train
+from stages.vocabulary import TOKENIZER_FILES
 from stages.where import Where
 
 VERSION = 1
 DEMO = Path(__file__).parent / "demo_teacher"
 """The small BERT that comes with this project; its README says how it was made."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherConfig:
-    """Which BERT is distilled."""
-
-    model: str = "google-bert/bert-base-uncased"
-    """A hub name, a folder, or "demo": the small BERT that comes with this project."""
-    revision: str = "main"
-    """Branch, tag or commit, where `model` is a hub name."""
-    adapt_steps: int = 0
-    """Masked-LM steps that the teacher itself takes on the corpus first; 0: it is used as it is."""
-    adapt: TrainConfig = field(default_factory=lambda: TrainConfig(learning_rate=5e-5, global_batch=256))
-    """How it is adapted, where `adapt_steps` is above 0."""
-
-    def __post_init__(self) -> None:
-        if self.adapt_steps < 0:
-            raise ConfigError("teacher.adapt_steps", self.adapt_steps, "must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

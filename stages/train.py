@@ -7,7 +7,6 @@ For teacher and student alike: a `Lesson` says what is learned (from which weigh
 import os
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import ray
 import ray.train
@@ -15,145 +14,24 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from stages import checkpoint
+from stages.blocks import Blocks
 from stages.capacity import most_gpus
-from stages.distillation.losses import LossWeights
-from stages.distillation.machine import Precision
 from stages.distillation.masking import masked_per_block
 from stages.distillation.plan import Plan
 from stages.errors import ConfigError, InputError, Preempted, unwrap
+from stages.job import Job, Lesson
+from stages.loop import loop
 from stages.mail import listen
 from stages.shards import settle_shards
 from stages.storage import Folder
-from stages.tokens import MAX_MASK_RATE, Blocks
-from stages.where import Where, elsewhere
+from stages.train_config import TrainConfig
+from stages.where import Where
 
 CONTROLLER = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a worker that died is seen, and one that is done
     "RAY_TRAIN_METRICS_ENABLED": "0",  # for Ray's own Prometheus; ours are in MLflow
 }
 """Settings that Ray Train's controller takes from the environment; what is there already stays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How any masked language model is trained here. The defaults are the original DistilBERT's."""
-
-    steps: int | None = None
-    """Optimiser steps; None: as many as `epochs` take."""
-    epochs: float = 3.0
-    """Passes over the blocks; counts only where `steps` is None."""
-    global_batch: int = 4096
-    """Blocks per optimiser step, over all workers and micro-batches (the paper: up to 4,000 examples)."""
-    micro_batch: int | Literal["auto"] = elsewhere(16)
-    """Blocks that one worker computes at a time; changes memory and speed only. auto: as many as fit, found once."""
-    learning_rate: float = 5e-4
-    """Peak of the schedule."""
-    warmup: float = 0.05
-    """Share of the steps over which the learning rate rises; then it falls to zero, both linearly."""
-    weight_decay: float = 0.0
-    dropout: float = 0.1
-    mask_rate: float = 0.15
-    """Share of a block's positions that are masked."""
-    mask_smoothing: float = 0.7
-    """Tokens are chosen with probability ∝ count^-smoothing; 0 is uniform."""
-    precision: Precision = "auto"
-    """auto: bf16 where the hardware has it, fp16 with scaling on other GPUs, fp32 on other CPUs. fp64 is for
-    comparing."""
-    workers: int | tuple[int, int] = elsewhere(1)
-    """Training processes, one GPU each where `gpu` is set; or the fewest and the most, as many as there is room for:
-    machines may come and go, and the same rows are learned from in every step."""
-    gpu: bool | None = elsewhere(None)
-    """None: where the cluster has one."""
-    threads: int | None = elsewhere(None)
-    """CPU threads a worker computes with; None: its machine's cores, shared among the workers on it."""
-    cpus_per_worker: float | None = elsewhere(None)
-    """CPUs that a worker books from Ray; None: its share of half of the cluster's, 1 at most."""
-    gpu_share: float = elsewhere(1.0)
-    """Of a GPU that a worker books; below 1, several small trainings of one worker each share a GPU."""
-    checkpoint_every: int = elsewhere(500)
-    """Optimiser steps between checkpoints."""
-    keep_checkpoints: int = elsewhere(2)
-    """Newest checkpoints kept, beside the best."""
-    evaluate_every: int = elsewhere(500)
-    """Optimiser steps between held-out evaluations."""
-    evaluate_blocks: int = elsewhere(128)
-    """Held-out blocks of an evaluation on the way."""
-    log_every: int = elsewhere(10)
-    """Optimiser steps between reports."""
-    max_failures: int = elsewhere(3)
-    """Worker failures after which the run gives up; each continues from the newest checkpoint. -1: never."""
-    max_skipped: int = elsewhere(10)
-    """Optimiser steps in a row with a gradient that is no finite number, after which the run gives up; nothing is
-    learned from such a step."""
-    on_damaged: Literal["refuse", "skip"] = "refuse"
-    """What to do about a block shard that cannot be read: refuse to train, or leave it out and count it."""
-    row_log: bool = elsewhere(False)
-    """Whether each worker writes the row numbers of every step into `rows/` of the stage's folder, for an audit."""
-
-    def __post_init__(self) -> None:
-        positive = "steps epochs global_batch micro_batch learning_rate threads cpus_per_worker log_every"
-        for name in [
-            *positive.split(),
-            "max_skipped",
-            "checkpoint_every",
-            "evaluate_every",
-            "evaluate_blocks",
-            "keep_checkpoints",
-        ]:
-            value = getattr(self, name)
-            if isinstance(value, int | float) and value <= 0:
-                raise ConfigError(f"distil.{name}", value, "must be above 0")
-        if not 0 < self.fewest_workers <= self.most_workers:
-            rule = "must be above 0, or two such numbers, the fewest first: 2,8"
-            raise ConfigError("distil.workers", self.workers, rule)
-        for name in ("warmup", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"distil.{name}", getattr(self, name), "must be at least 0 and below 1")
-        if not 0 < self.gpu_share <= 1 or (self.gpu_share < 1 and self.most_workers > 1):
-            rule = "must be above 0 and at most 1, and 1 where there are several workers: NCCL takes one a GPU"
-            raise ConfigError("distil.gpu_share", self.gpu_share, rule)
-        if not 0 < self.mask_rate <= MAX_MASK_RATE:
-            raise ConfigError("distil.mask_rate", self.mask_rate, f"must be above 0 and at most {MAX_MASK_RATE}")
-
-    @property
-    def fewest_workers(self) -> int:
-        """With which training still goes on."""
-        return self.workers if isinstance(self.workers, int) else self.workers[0]
-
-    @property
-    def most_workers(self) -> int:
-        """With which training begins where there is room."""
-        return self.workers if isinstance(self.workers, int) else self.workers[1]
-
-    def total_steps(self, rows: int) -> int:
-        """Optimiser steps of the whole run over `rows` blocks; whole steps of whole batches."""
-        return self.steps or max(1, round(self.epochs * (rows // self.global_batch)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What is learned, and from what."""
-
-    start: Folder
-    """A transformers folder, tokenizer included, with the weights that training starts from."""
-    teacher: Folder | None
-    """The teacher's folder; None: masked-LM alone."""
-    weights: LossWeights
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything a worker is told. It is the same for all workers; rank and world size come from Ray Train."""
-
-    lesson: Lesson
-    config: TrainConfig
-    plan: Plan
-    blocks: Blocks
-    folder: Folder
-    seed: int
-    use_gpu: bool
-    mailbox: Any = None
-    """The actor that takes what the workers report (see `stages/mail.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +61,6 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
     rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
     `Preempted` once `where.should_stop()` and a checkpoint is written.
     """
-    from stages.loop import loop  # the worker's side: torch and transformers, which only the workers need
-
     if not masked_per_block(blocks.block_length, config.mask_rate):
         rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)

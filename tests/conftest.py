@@ -13,8 +13,8 @@ os.environ["TRITON_INTERPRET"] = "1"  # a GPU's kernels run here too; Triton rea
 if TYPE_CHECKING:
     from object_store import ObjectStore
 
-    from stages.tokens import Blocks
-    from stages.train import Lesson
+    from stages.blocks import Blocks
+    from stages.job import Lesson
 
 
 @pytest.fixture(scope="session")

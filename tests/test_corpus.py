@@ -10,8 +10,10 @@ import pytest
 from datasets import Dataset
 from ray.data import DataContext
 
-from stages import corpus as stage
-from stages.corpus import Corpus, CorpusConfig, check, gather, identity
+from stages import corpus_sources
+from stages.corpus import Corpus, gather
+from stages.corpus_check import check, identity
+from stages.corpus_config import CorpusConfig
 from stages.documents import document_id, normalise
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
@@ -83,7 +85,7 @@ def test_gather_many_tasks_and_shards_keep_order_and_digest(
     for k in range(12):  # of unequal sizes, so that later tasks end first
         _write_lines(tmp_path / f"in/{k:02d}.txt", [f"{text} In file {k}." for text in TEXTS * (40 if k == 0 else 1)])
     for name in ("TASK_BYTES", "MOST_TASK_BYTES", "SHARD_CHARACTERS", "MOST_SHARD_CHARACTERS"):
-        monkeypatch.setattr(stage, name, 1 << 16)
+        monkeypatch.setattr(corpus_sources, name, 1 << 16)
     made = [_gather(tmp_path / side, tmp_path / "in", min_characters=1) for side in ("a", "b")]
     assert len(made[0].shards) > 12
     assert made[0].shards == made[1].shards

@@ -11,9 +11,10 @@ from pipeline import recipes
 from pipeline.config import to_yaml
 from pipeline.fill import fill
 from pipeline.report import RunReport
-from pipeline.store import TrackingConfig
 from pipeline.tracking import quiet_mlflow
-from pipeline.workdir import find_workdir, read_run
+from pipeline.tracking_config import TrackingConfig
+from pipeline.which_run import find_workdir
+from pipeline.workdir import read_run
 from stages.errors import InputError
 from stages.evaluate import ModelScore
 

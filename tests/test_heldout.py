@@ -9,9 +9,9 @@ import torch
 from published import SPECIAL
 from tiny import LENGTH, MASK_ID, all_rows, tiny_bert, tiny_blocks
 
+from stages.blocks import Blocks
 from stages.distillation.step import Batch
 from stages.heldout import Heldout, heldout, score_all
-from stages.tokens import Blocks
 
 CPU = torch.device("cpu")
 

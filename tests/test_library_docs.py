@@ -12,7 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from stages.corpus import Corpus, CorpusConfig, check, gather, identity
+from stages.corpus import Corpus, gather
+from stages.corpus_check import check, identity
+from stages.corpus_config import CorpusConfig
 from stages.errors import InputError
 from stages.library_docs import (
     DISTRIBUTIONS,

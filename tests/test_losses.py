@@ -13,7 +13,8 @@ from stages.distillation.anatomy import MaskedLM
 from stages.distillation.chunk import IGNORE, Coefficients
 from stages.distillation.frozen import freeze
 from stages.distillation.head import Head
-from stages.distillation.losses import LossWeights, cosine_distance, vocabulary_losses
+from stages.distillation.loss_weights import LossWeights
+from stages.distillation.losses import cosine_distance, vocabulary_losses
 from stages.distillation.step import Batch, Counts, Learner
 from stages.distillation.student import take_blocks
 

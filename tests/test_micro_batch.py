@@ -13,7 +13,8 @@ from trainings import CONFIG, Run, tiny_lesson
 from stages import checkpoint
 from stages.errors import ConfigError
 from stages.fitting import CPU_TOKENS, fitting
-from stages.train import TrainConfig, train
+from stages.train import train
+from stages.train_config import TrainConfig
 
 CPU = torch.device("cpu")
 

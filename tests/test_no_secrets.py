@@ -8,8 +8,8 @@ from pipeline import recipes
 from pipeline.config import PipelineConfig
 from pipeline.no_secrets import addresses, check_secrets, secret_in
 from pipeline.preflight import preflight
-from pipeline.store import TrackingConfig
-from stages.corpus import CorpusConfig
+from pipeline.tracking_config import TrackingConfig
+from stages.corpus_config import CorpusConfig
 from stages.errors import InputError
 
 SECRET = "hunter2hunter2"

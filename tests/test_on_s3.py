@@ -18,8 +18,8 @@ from tiny_pipeline import tiny_recipe
 from two_nodes import end_all, start_mlflow, wait_for
 
 from pipeline.config import PipelineConfig, to_yaml
-from pipeline.store import TrackingConfig
-from stages.corpus import CorpusConfig
+from pipeline.tracking_config import TrackingConfig
+from stages.corpus_config import CorpusConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "an-mlflow-password-that-must-stay-in-the-environment"

@@ -11,9 +11,10 @@ from transformers import AutoTokenizer
 
 from stages.corpus import Corpus
 from stages.errors import ConfigError
-from stages.pretrain import AMPLITUDE, PhaseConfig, VocabularyConfig, fresh, learn_vocabulary, sinusoids, stack
+from stages.pretrain import AMPLITUDE, fresh, learn_vocabulary, sinusoids, stack
+from stages.pretrain_config import PhaseConfig, VocabularyConfig
 from stages.storage import Folder
-from stages.train import TrainConfig
+from stages.train_config import TrainConfig
 from stages.where import Where
 
 

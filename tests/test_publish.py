@@ -11,7 +11,8 @@ from published import report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM, pipeline
 
 from stages.errors import ConfigError
-from stages.publish import PublishConfig, publish
+from stages.publish import publish
+from stages.publish_config import PublishConfig
 from stages.storage import Folder
 from stages.where import Where
 

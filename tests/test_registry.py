@@ -10,9 +10,10 @@ from published import WORDS, report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline.registry import PublishedModel
-from pipeline.store import TrackingConfig
 from pipeline.tracking import RunAbout, run
-from stages.publish import PublishConfig, publish
+from pipeline.tracking_config import TrackingConfig
+from stages.publish import publish
+from stages.publish_config import PublishConfig
 from stages.storage import Folder
 from stages.where import Where
 

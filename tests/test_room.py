@@ -9,9 +9,10 @@ from pipeline import recipes
 from pipeline.cluster import has_other_machines
 from pipeline.config import from_yaml, override, to_yaml
 from pipeline.preflight import preflight_on_cluster
-from pipeline.store import TrackingConfig
+from pipeline.tracking_config import TrackingConfig
 from stages.errors import ConfigError, InputError
-from stages.train import TrainConfig, gpu_wanted, scaling
+from stages.train import gpu_wanted, scaling
+from stages.train_config import TrainConfig
 
 
 def test_gpu_wanted_counts_gpus_that_the_autoscaler_may_add(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,11 +17,12 @@ from pipeline.config import PipelineConfig, from_yaml, to_yaml
 from pipeline.console import Console
 from pipeline.fill import guesses
 from pipeline.lock import alone
-from pipeline.run import Products, describe, run
+from pipeline.products import Products
+from pipeline.run import describe, run
 from pipeline.tune import tune
 from pipeline.workdir import begin_run
 from stages.errors import ConfigError, InputError
-from stages.tokens import TokensConfig
+from stages.tokens_config import TokensConfig
 
 
 @dataclass(frozen=True)

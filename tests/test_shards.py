@@ -8,12 +8,12 @@ import pytest
 from tiny import LENGTH, tiny_blocks, tiny_ids, write_shard
 
 from pipeline.record import fingerprint, identify
+from stages.blocks import Blocks
 from stages.errors import InputError
 from stages.shards import fault, settle_shards
 from stages.storage import Folder
 from stages.stream import read_rows
-from stages.tokens import Blocks
-from stages.train import TrainConfig
+from stages.train_config import TrainConfig
 
 
 def damage(file: Path) -> None:

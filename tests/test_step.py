@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.anatomy import MaskedLM
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
 from stages.distillation.student import take_blocks
 

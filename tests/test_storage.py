@@ -16,13 +16,13 @@ from pipeline.environment import environment
 from pipeline.plain import to_plain
 from pipeline.record import Record, fingerprint, identify, read_artifact, read_record, write_record
 from stages import checkpoint, snapshot
+from stages.blocks import Blocks
 from stages.checkpoint import TrainState
 from stages.distillation.step import adamw
 from stages.distillation.student import take_blocks
 from stages.errors import InputError
 from stages.storage import Folder, filesystem_of
 from stages.stream import read_rows
-from stages.tokens import Blocks
 
 
 @pytest.fixture(params=["disk", "s3"])

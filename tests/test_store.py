@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import pytest
 
-from pipeline.store import Store, TrackingConfig, check, store_of, ui
+from pipeline.store import Store, check, store_of, ui
+from pipeline.tracking_config import TrackingConfig
 from stages.errors import InputError
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from tiny import LENGTH, all_rows, tiny_rule
 
+from stages.blocks import Blocks
 from stages.distillation.masking import mask
 from stages.distillation.plan import Plan
 from stages.stream import Share, read_rows, share_of, stream
-from stages.tokens import Blocks
 
 
 def plan_of(blocks: Blocks) -> Plan:

@@ -6,7 +6,8 @@ from tiny import VOCAB, tiny_batch, tiny_bert
 from transformers import BertConfig
 
 from stages.distillation.anatomy import decoder, encode, head_input, parameter_count
-from stages.distillation.student import check_expressible, choose_layers, spread, student_config, take_blocks
+from stages.distillation.layers import choose_layers, spread
+from stages.distillation.student import check_expressible, student_config, take_blocks
 from stages.errors import ConfigError, InputError
 
 

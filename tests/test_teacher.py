@@ -12,7 +12,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from stages.errors import InputError
 from stages.storage import Folder
-from stages.teacher import TeacherConfig, check, fetch, identity
+from stages.teacher import check, fetch, identity
+from stages.teacher_config import TeacherConfig
 from stages.where import Where
 
 

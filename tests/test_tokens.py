@@ -13,9 +13,13 @@ from tiny import VOCAB, WORDS, all_rows
 from tokenizers import Tokenizer
 
 from stages.corpus import Corpus
+from stages.documents import documents
 from stages.errors import ConfigError, InputError
+from stages.packing import maskable, pack_shard
 from stages.storage import Folder
-from stages.tokens import TokensConfig, Vocabulary, documents, maskable, pack, pack_shard, vocabulary_of
+from stages.tokens import pack
+from stages.tokens_config import TokensConfig
+from stages.vocabulary import Vocabulary, vocabulary_of
 from stages.where import Where
 
 TOKENIZER = tiny_tokenizer(WORDS).backend_tokenizer.to_str()

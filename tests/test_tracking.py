@@ -17,8 +17,9 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 from pipeline.live import Live
 from pipeline.stop import Terminated
-from pipeline.store import Store, TrackingConfig, _start_server, _stop, _wait_until_it_answers
+from pipeline.store import Store, _start_server, _stop, _wait_until_it_answers
 from pipeline.tracking import RunAbout, run, workdir_of
+from pipeline.tracking_config import TrackingConfig
 from stages.corpus import Corpus
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
@@ -149,7 +150,7 @@ def test_run_stopped_by_sigterm_is_killed_with_its_metrics(config: TrackingConfi
 KILLED_DRIVER = """
 import os, signal, sys, time
 from pipeline.stop import Terminated
-from pipeline.store import Store, TrackingConfig, _start_server, _stop, _wait_until_it_answers
+from pipeline.tracking_config import TrackingConfig
 from pipeline.tracking import RunAbout, run
 about = RunAbout(name="demo", workdir="/w", fingerprint="f1", parameters={}, yaml="")
 with run(TrackingConfig(uri=sys.argv[1], system_metrics=False), about) as live:

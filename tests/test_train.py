@@ -11,17 +11,19 @@ from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical
 from transformers import AutoModelForMaskedLM
 
 from stages import checkpoint
+from stages.blocks import Blocks
 from stages.distillation.plan import Plan
 from stages.distillation.schedule import learning_rate_factor
 from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 from stages.errors import ConfigError, InputError
 from stages.heldout import heldout, score_all
+from stages.job import Job, Lesson
 from stages.loop import micro_batches, rule_of
 from stages.models import load_model
 from stages.storage import Folder
 from stages.stream import Piece, share_of
-from stages.tokens import Blocks
-from stages.train import Job, Lesson, TrainConfig, Trained, finished, gpu_wanted, train, worker_cpus
+from stages.train import Trained, finished, gpu_wanted, train, worker_cpus
+from stages.train_config import TrainConfig
 
 pytestmark = pytest.mark.timeout(400)  # three trainings, each of several processes: 15 s on an idle machine
 CPU = torch.device("cpu")

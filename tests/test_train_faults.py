@@ -14,11 +14,13 @@ from tiny import tiny_blocks
 from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical
 
 from stages import checkpoint
+from stages.blocks import Blocks
 from stages.distillation.plan import Plan
 from stages.errors import InputError, Preempted
+from stages.job import Lesson
 from stages.storage import Folder
-from stages.tokens import Blocks
-from stages.train import Lesson, TrainConfig, train
+from stages.train import train
+from stages.train_config import TrainConfig
 
 pytestmark = pytest.mark.timeout(400)
 LONG = replace(CONFIG, steps=300, checkpoint_every=30, evaluate_every=100, log_every=5, workers=2, row_log=True)

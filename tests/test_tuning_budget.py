@@ -9,7 +9,7 @@ import pytest
 from pipeline.tuning.budget import Budget, Thrifty, budget_of
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.ledger import Ledger, Report, State, Trial
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.storage import Folder
 
 NAME = "heldout_mlm_loss"

@@ -12,8 +12,9 @@ from mlflow.entities import ViewType
 from recorded import ABOUT, client, trial
 
 from pipeline.live import Live
-from pipeline.store import Store, TrackingConfig
+from pipeline.store import Store
 from pipeline.tracking import run
+from pipeline.tracking_config import TrackingConfig
 from pipeline.tuning.conclusion import log_search
 from pipeline.tuning.verdict import Confirmed, Search, judge
 from stages.storage import Folder

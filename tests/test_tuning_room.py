@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.room import DRIVER_CPUS, room
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.errors import InputError
 
 

@@ -12,8 +12,9 @@ from recorded import ABOUT, client, report, trial
 
 import pipeline.tuning.runs
 from pipeline.live import Live
-from pipeline.store import Store, TrackingConfig
+from pipeline.store import Store
 from pipeline.tracking import run
+from pipeline.tracking_config import TrackingConfig
 from pipeline.tuning.ledger import Report, State, Trial
 from pipeline.tuning.runs import Children
 

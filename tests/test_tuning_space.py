@@ -7,7 +7,7 @@ import pytest
 from pipeline.fields import override
 from pipeline.tuning.config import PAPER, Dimension, TuneConfig
 from pipeline.tuning.space import distributions, paper_point, setting_of
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.errors import ConfigError
 
 RATE = Dimension(field="learning_rate", low=1e-4, high=1e-2, log=True)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.workdir import begin_run, check_writable, end_run, find_workdir, read_run, tracking_of
+from pipeline.which_run import find_workdir, tracking_of
+from pipeline.workdir import begin_run, check_writable, end_run, read_run
 from stages.errors import InputError
 
 FIRST, SECOND = "a" * 32, "b" * 32

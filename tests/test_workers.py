@@ -9,8 +9,10 @@ import torch
 from test_train_faults import kill_a_worker_at
 from trainings import CONFIG, Run, assert_bit_identical
 
-from stages.tokens import Blocks
-from stages.train import Lesson, TrainConfig, train
+from stages.blocks import Blocks
+from stages.job import Lesson
+from stages.train import train
+from stages.train_config import TrainConfig
 
 pytestmark = pytest.mark.timeout(900)
 CURVE = replace(CONFIG, steps=30, dropout=0.0, log_every=1, learning_rate=1e-3, checkpoint_every=30, evaluate_every=30)

@@ -11,10 +11,10 @@ from transformers import BertForMaskedLM
 
 from pipeline import recipes
 from pipeline.config import PipelineConfig
-from pipeline.store import TrackingConfig
-from stages.corpus import CorpusConfig
-from stages.teacher import TeacherConfig
-from stages.tokens import TokensConfig
+from pipeline.tracking_config import TrackingConfig
+from stages.corpus_config import CorpusConfig
+from stages.teacher_config import TeacherConfig
+from stages.tokens_config import TokensConfig
 
 
 def taught(model: BertForMaskedLM, steps: int = 500) -> BertForMaskedLM:

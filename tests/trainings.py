@@ -9,10 +9,12 @@ from published import tiny_tokenizer
 from safetensors.torch import load_file
 from tiny import WORDS, tiny_bert
 
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.student import take_blocks
+from stages.job import Lesson
 from stages.storage import Folder
-from stages.train import Lesson, TrainConfig, Trained
+from stages.train import Trained
+from stages.train_config import TrainConfig
 from stages.where import Where
 
 SEED, STEPS = 3, 12

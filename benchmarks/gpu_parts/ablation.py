@@ -16,7 +16,7 @@ from gpu_parts.sizes import Figures, Note, Sizes
 from stages.distillation import chunk, losses_cpu, losses_gpu
 from stages.distillation import step as step_module
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.step import Batch, Counts, Learner, accumulate, adamw, update
 
 ENCODE_TEACHER = step_module.encode_teacher

@@ -5,7 +5,7 @@ from shapes import batch_of, rows_of, student_of, teacher_of
 
 from gpu_parts.sizes import Note, Sizes
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 
 

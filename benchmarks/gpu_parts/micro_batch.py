@@ -8,7 +8,7 @@ from torch import nn
 
 from gpu_parts.sizes import Note, Sizes
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.step import Counts, Learner, accumulate, adamw, update
 from stages.fitting import fitting
 

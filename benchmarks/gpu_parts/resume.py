@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gpu_parts.sizes import Figures, Note, Sizes, synchronize
 from stages import snapshot
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.schedule import dropout_seed
 from stages.distillation.step import Batch, Counts, Learner, accumulate, adamw, update
 

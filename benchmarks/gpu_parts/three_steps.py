@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gpu_parts.sizes import Figures, Note, Sizes
 from stages.distillation.frozen import freeze
-from stages.distillation.losses import LossWeights
+from stages.distillation.loss_weights import LossWeights
 from stages.distillation.machine import attention_for
 from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
 

@@ -7,7 +7,7 @@ from typing import Literal, get_type_hints
 from pipeline.annotations import from_text, members_of
 from pipeline.fields import Scalar
 from pipeline.names import unknown
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.errors import ConfigError, InputError
 from stages.where import elsewhere
 

@@ -10,10 +10,10 @@ import yaml
 
 from pipeline.config import PipelineConfig, override
 from pipeline.names import nearest
-from pipeline.outcome import CONFIG
 from pipeline.record import Stale, read_artifact, read_record
 from pipeline.tuning.verdict import Search
-from pipeline.workdir import RUNS
+from pipeline.which_run import RUNS
+from pipeline.workdir import CONFIG
 from stages.errors import InputError
 from stages.storage import Folder
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pipeline.tuning.config import TuneConfig
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.errors import InputError
 
 DRIVER_CPUS = 0.01

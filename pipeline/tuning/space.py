@@ -16,7 +16,7 @@ from optuna.distributions import (
 
 from pipeline.fields import Scalar, flat
 from pipeline.tuning.config import PAPER, SCALES, TOTAL, Dimension, TuneConfig
-from stages.distil import DistilConfig
+from stages.distil_config import DistilConfig
 from stages.errors import ConfigError
 
 

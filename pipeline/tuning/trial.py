@@ -13,10 +13,11 @@ from pipeline.reuse import Made, Progress, Reuse, Silent
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.room import Room
 from stages import checkpoint
-from stages.distil import DistilConfig, distil
+from stages.blocks import Blocks
+from stages.distil import distil
+from stages.distil_config import DistilConfig
 from stages.storage import Folder
 from stages.teacher import Teacher
-from stages.tokens import Blocks
 
 
 @dataclass(frozen=True, kw_only=True)

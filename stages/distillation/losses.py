@@ -11,8 +11,7 @@ Shapes: N positions, V vocabulary, D width.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +19,6 @@ from torch import Tensor, nn
 from stages.distillation import losses_cpu, losses_gpu
 from stages.distillation.chunk import Coefficients
 from stages.distillation.head import Head
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossWeights:
-    """The three terms' weights and the temperature; with no teacher only `alpha_mlm` counts."""
-
-    temperature: float = 2.0
-    alpha_ce: float = 5.0
-    alpha_mlm: float = 2.0
-    alpha_cos: float = 1.0
-    ce_positions: Literal["all", "masked"] = "all"
 
 
 def vocabulary_losses(

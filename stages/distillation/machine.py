@@ -5,11 +5,11 @@ No Ray here, so that benchmarks set a process up exactly as a worker does.
 
 import ctypes
 import platform
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]
+from stages.distillation.precision import Precision
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """glibc's names for what mallopt(3) sets."""
 KEPT_BYTES = 32 * 1024**2

@@ -16,7 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from stages.distillation.anatomy import MaskedLM, decoder, encode, head_input
 from stages.distillation.chunk import IGNORE, Coefficients
 from stages.distillation.head import Head
-from stages.distillation.losses import LossWeights, cosine_distance, vocabulary_losses
+from stages.distillation.loss_weights import LossWeights
+from stages.distillation.losses import cosine_distance, vocabulary_losses
 
 CLIP = 5.0
 """Largest gradient norm; the original's --max_grad_norm."""

@@ -6,49 +6,13 @@ student's embeddings are exactly the teacher's, and a student of the teacher's o
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
-from stages.errors import ConfigError, InputError
-
-Layers = Literal["alternate", "released"] | int | tuple[int, ...]
-RELEASED = (0, 2, 4, 7, 9, 11)
-"""The teacher blocks in the released distilbert-base checkpoints (extract_distilbert.py)."""
-
-
-def choose_layers(choice: Layers, teacher_layers: int) -> tuple[int, ...]:
-    """Which teacher blocks the student starts from, bottom first.
-
-    "alternate" is the paper's one of two (0, 2, 4, …), "released" that of the published checkpoints (12 blocks only),
-    a number that many spread evenly from the first to the last, and a tuple is taken as it is. Raises `ConfigError`.
-    """
-    if choice == "alternate":
-        return tuple(range(0, teacher_layers - teacher_layers % 2, 2)) or (0,)
-    if choice == "released":
-        if teacher_layers != 12:
-            raise ConfigError(
-                "distil.layers", choice, f'needs a teacher of 12 blocks and this has {teacher_layers}; try "alternate"'
-            )
-        return RELEASED
-    if isinstance(choice, str):
-        raise ConfigError("distil.layers", choice, 'must be "alternate", "released", a number or a list of blocks')
-    chosen = spread(choice, teacher_layers) if isinstance(choice, int) else tuple(choice)
-    if not 0 < len(chosen) <= teacher_layers:
-        rule = f"must be between 1 and the teacher's {teacher_layers} blocks"
-        raise ConfigError("distil.layers", choice, rule)
-    if min(chosen) < 0 or max(chosen) >= teacher_layers:
-        rule = f"must name blocks from 0 to {teacher_layers - 1}: the teacher has {teacher_layers}"
-        raise ConfigError("distil.layers", choice, rule)
-    return chosen
-
-
-def spread(number: int, teacher_layers: int) -> tuple[int, ...]:
-    """`number` blocks spread evenly, the first and the last among them (one alone is the first)."""
-    return tuple(int(i) for i in np.linspace(0, teacher_layers - 1, number).round()) if number > 0 else ()
+from stages.errors import InputError
 
 
 def check_expressible(teacher: BertConfig) -> None:

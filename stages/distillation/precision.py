@@ -1,0 +1,5 @@
+"""The dtypes that a config may ask for; `machine.py` says which one the hardware wants."""
+
+from typing import Literal
+
+Precision = Literal["auto", "bf16", "fp16", "fp32", "fp64"]

@@ -1,0 +1,137 @@
+"""How the two packages are built: which module may import which, and how long a file and a function may be.
+
+Every import statement counts, wherever it stands: inside of a function or under TYPE_CHECKING too.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MOST_LINES, MOST_FUNCTION_LINES = 250, 60
+NOT_IN_THE_SCIENCE = {"ray", "mlflow", "pyarrow", "pydantic"}
+STILL_THERE = {frozenset({"pipeline.annotations", "pipeline.plain"})}
+"""Circles that a change under way takes out; nothing may be added."""
+
+
+def module_name(file: Path, root: Path) -> str:
+    """`stages/mail.py` is stages.mail, `stages/__init__.py` stages."""
+    parts = file.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules_of(root: Path) -> dict[str, Path]:
+    """The files of both packages by their modules' names."""
+    return {module_name(file, root): file for name in ("pipeline", "stages") for file in (root / name).rglob("*.py")}
+
+
+def imports_of(module: str, file: Path, known: dict[str, Path]) -> set[str]:
+    """What a module imports: our own modules by their full names, all others by their top packages."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} line {node.lineno}: imports are absolute"
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]  # `from stages import mail`
+            names = [one if one in known else str(node.module) for one in inside]
+        else:
+            continue
+        found |= {name if name in known else name.split(".")[0] for name in names}
+    return found - {module}
+
+
+def graph_of(root: Path) -> dict[str, set[str]]:
+    """What each module of both packages imports."""
+    known = modules_of(root)
+    return {module: imports_of(module, file, known) for module, file in known.items()}
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """That of this repository."""
+    found = graph_of(ROOT)
+    assert len(found) > 100
+    return found
+
+
+def reached(start: str, edges: dict[str, set[str]]) -> set[str]:
+    """Everything that importing `start` imports sooner or later."""
+    seen: set[str] = set()
+    queue = [start]
+    while queue:
+        new = edges.get(queue.pop(), set()) - seen
+        seen |= new
+        queue += new
+    return seen
+
+
+def circles(edges: dict[str, set[str]]) -> set[frozenset[str]]:
+    """The groups of modules that import one another, directly or not."""
+    after = {module: reached(module, edges) for module in edges}
+    knots = (frozenset({module, *(one for one in after[module] if module in after.get(one, ()))}) for module in edges)
+    return {knot for knot in knots if len(knot) > 1}
+
+
+def functions_of(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method in a file."""
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    return (node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_modules_import_one_another_in_no_circle() -> None:
+    assert circles(graph()) - STILL_THERE == set()
+
+
+def test_stages_import_nothing_of_the_pipeline() -> None:
+    wrong = {
+        (module, other)
+        for module, imported in graph().items()
+        for other in imported
+        if module.split(".")[0] == "stages" and other.split(".")[0] == "pipeline"
+    }
+    assert wrong == set()
+
+
+def test_science_needs_only_arrays_and_tensors() -> None:
+    science = [module for module in graph() if module.startswith("stages.distillation")]
+    assert science
+    wrong = {module: reached(module, graph()) & NOT_IN_THE_SCIENCE for module in science}
+    assert {module: names for module, names in wrong.items() if names} == {}
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {module: len(file.read_text(encoding="utf-8").splitlines()) for module, file in modules_of(ROOT).items()}
+    assert {module: lines for module, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_no_function_is_too_long() -> None:
+    lengths = {
+        f"{module}.{function.name}": (function.end_lineno or 0) - function.lineno + 1
+        for module, file in modules_of(ROOT).items()
+        for function in functions_of(file)
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_FUNCTION_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "import pipeline.b",
+        "from pipeline import b",
+        "from pipeline.b import y",
+        "def f():\n    from pipeline.b import y",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pipeline.b import y",
+    ],
+)
+def test_circle_is_found_however_it_is_written(tmp_path: Path, hidden: str) -> None:
+    (tmp_path / "pipeline").mkdir()
+    texts = {"a": hidden, "b": "import pipeline.c", "c": "from pipeline.a import z", "d": "import ray"}
+    for name, text in texts.items():
+        (tmp_path / "pipeline" / f"{name}.py").write_text(text)
+    edges = graph_of(tmp_path)
+    assert circles(edges) == {frozenset({"pipeline.a", "pipeline.b", "pipeline.c"})}
+    assert reached("pipeline.d", edges) == {"ray"}
