@@ -58,16 +58,11 @@ def paired_bootstrap(
     if candidate.ndim != 1 or candidate.shape != incumbent.shape or candidate.size == 0:
         raise ValueError(f"no pair of losses a block: shapes {candidate.shape} and {incumbent.shape}")
     gains = incumbent.astype(np.float64) - candidate.astype(np.float64)
-    found = bootstrap(
-        # scipy asks for two blocks at least; of one block, resamples are that block, and so they are of it twice.
-        (gains if gains.size > 1 else gains.repeat(2),),
-        np.mean,
-        n_resamples=resamples,
-        batch=max(1, DRAWS_AT_ONCE // gains.size),
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    # scipy asks for two blocks at least; of one block, resamples are that block, and so they are of it twice.
+    sample = gains if gains.size > 1 else gains.repeat(2)
+    rng, batch = np.random.default_rng(seed), max(1, DRAWS_AT_ONCE // gains.size)
+    how = {"n_resamples": resamples, "batch": batch, "confidence_level": confidence, "method": "percentile"}
+    found = bootstrap((sample,), np.mean, rng=rng, **how)
     low, high = found.confidence_interval
     return Comparison(
         gain=float(gains.mean()),
