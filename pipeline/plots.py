@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -80,12 +81,11 @@ def progress_figure(curves: Mapping[str, Curve]) -> Figure:
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:
-    """The mean of up to `window` values ending at each; a plain running mean shows no trend that is not there."""
-    sums, total = [], 0.0
-    for index, value in enumerate(values):
-        total += value - (values[index - window] if index >= window else 0.0)
-        sums.append(total / min(index + 1, window))
-    return sums
+    """The mean of up to `window` values ending at each; a plain running mean shows no trend that is not there.
+
+    A value that is no finite number, such as the norm of a gradient that was passed over, counts for none.
+    """
+    return pd.Series(values, dtype=float).rolling(window, min_periods=1).mean().tolist()
 
 
 def _draw(axes: Axes, name: str, curve: Curve) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 import pyarrow.fs as pafs
+from fsspec.utils import glob_translate
 
 from stages.errors import InputError
 from stages.readers import format_of
@@ -77,7 +78,9 @@ def _find_uri(uri: str) -> list[InputFile]:
     own = filesystem.get_file_info(path)
     if own.type == pafs.FileType.File:
         return [_input_file(own, base, path, os.path.dirname(path), f"{mark}{options}")]
-    matches = re.compile(_as_regex(address[len(base) + 1 :])).fullmatch if _MAGIC.search(address) else _is_known
+    # Python's glob takes ** for * where it is no whole part of a path; fsspec refuses it there.
+    pattern = re.sub(r"(?<=[^/*])\*+|\*+(?=[^/*])", "*", address[len(base) + 1 :])
+    matches = re.compile(glob_translate(pattern)).match if _MAGIC.search(address) else _is_known
     listed = filesystem.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
     return [
         _input_file(info, base, path, path, f"{mark}{options}")
@@ -95,15 +98,6 @@ def _base_of(pattern: str) -> str:
     """The folder in which the first wildcard stands."""
     found = _MAGIC.search(pattern)
     return os.path.dirname(pattern[: found.start()] if found else pattern)
-
-
-def _as_regex(pattern: str) -> str:
-    """A glob as Python's `glob` with `recursive=True` reads it, `[...]` included."""
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern)
-    rules = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        rules.get(part) or (part.replace("[!", "[^", 1) if part.startswith("[") else re.escape(part)) for part in parts
-    )
 
 
 def _is_known(name: str) -> bool:

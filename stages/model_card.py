@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 
 from stages.distil import TRAINING_FILE, Student
 from stages.evaluate import ModelScore, Report
@@ -47,8 +47,19 @@ def model_card(
 ) -> str:
     """README.md with the front matter that the Hugging Face hub reads; no figure in it that was not measured."""
     teacher = str(training.get("teacher", ""))
+    front_matter = ModelCardData(
+        model_name=name,
+        license=license,
+        language=list(language),
+        library_name="transformers",
+        pipeline_tag="fill-mask",
+        tags=["distilbert", "fill-mask", "knowledge-distillation", "distilray"],
+        base_model=teacher if _is_hub_name(teacher) else None,
+        datasets=list(datasets) or None,
+        eval_results=_results(report, datasets),
+    )
     parts = [
-        f"---\n{_front_matter(license, language, datasets, teacher)}---",
+        f"---\n{front_matter.to_yaml()}\n---",
         f"# {name}",
         _summary(teacher, student, report),
         description,
@@ -65,19 +76,25 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(license: str, language: tuple[str, ...], datasets: tuple[str, ...], teacher: str) -> str:
-    fields = {
-        "license": license,
-        "language": list(language),
-        "library_name": "transformers",
-        "pipeline_tag": "fill-mask",
-        "tags": ["distilbert", "fill-mask", "knowledge-distillation", "distilray"],
-    }
-    if _is_hub_name(teacher):
-        fields["base_model"] = teacher
-    if datasets:
-        fields["datasets"] = list(datasets)
-    return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+def _results(report: Report, datasets: tuple[str, ...]) -> list[EvalResult]:
+    """The student's figures as the hub lists them; the data set's name is the hub's where there is one and no other."""
+    figures: list[tuple[str, str, float]] = [
+        ("loss", "masked-LM loss (nats)", report.student.mlm_loss),
+        ("perplexity", "perplexity", report.student.perplexity),
+        ("accuracy", "top-1 at masks", report.student.top1),
+    ]
+    return [
+        EvalResult(
+            task_type="fill-mask",
+            dataset_type=datasets[0] if len(datasets) == 1 else "text",
+            dataset_name="held-out text of the corpus",
+            dataset_args={"tokens": report.heldout_tokens, "digest": report.heldout_digest[:16]},
+            metric_type=metric,
+            metric_name=title,
+            metric_value=round(value, 4),
+        )
+        for metric, title, value in figures
+    ]
 
 
 def _is_hub_name(teacher: str) -> bool:

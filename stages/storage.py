@@ -34,13 +34,10 @@ def filesystem_of(uri: str) -> "tuple[FileSystem, str]":
         return pafs.FileSystem.from_uri(uri)
     except (ValueError, NotImplementedError):  # not one of pyarrow's own schemes
         pass
-    import fsspec
-
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri)
+        return pafs.FileSystem.from_uri(f"fsspec+{uri}")
     except (ValueError, ImportError) as error:
         raise InputError(f"cannot open {uri}: {error}; use a local path, s3:// or gs://.") from error
-    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
 
 def read_through(uri: str) -> None:

@@ -23,6 +23,21 @@ def test_paired_bootstrap_interval_agrees_with_a_plain_loop() -> None:
     assert found.probability == pytest.approx(np.mean(np.array(means) > 0), abs=0.03)
 
 
+@pytest.mark.parametrize("count", [2, 80, 1024])
+def test_paired_bootstrap_interval_is_numpys_quantile_of_means_over_the_same_draws(count: int) -> None:
+    """The figures of models that were judged before stay what they were, but for rounding in the last place."""
+    incumbent, candidate = blocks(count, 1), blocks(count, 1) - np.random.default_rng(2).normal(0.05, 0.3, count)
+    means = (incumbent - candidate)[np.random.default_rng(3).integers(0, count, (1000, count))].mean(axis=1)
+    found = paired_bootstrap(candidate, incumbent, seed=3, resamples=1000, confidence=0.9)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.05, 0.95])), rel=0, abs=1e-15)
+    assert found.probability == (means > 0).mean()
+
+
+def test_paired_bootstrap_one_block_is_its_own_interval() -> None:
+    found = paired_bootstrap(np.array([2.0]), np.array([2.5]))
+    assert (found.low, found.gain, found.high, found.probability, found.blocks) == (0.5, 0.5, 0.5, 1.0, 1)
+
+
 def test_paired_bootstrap_small_even_gain_on_unequal_blocks_is_seen() -> None:
     """0.02 nats everywhere, where blocks differ by more than 1 nat: an unpaired comparison would see nothing."""
     incumbent = blocks(200, 4)

@@ -1,6 +1,7 @@
 """Figures are drawn for what there is; curves stay small however long the run."""
 
 import io
+import math
 
 import numpy as np
 import pytest
@@ -28,6 +29,11 @@ def test_smoothed_agrees_with_the_mean_of_each_window() -> None:
     values = list(np.random.default_rng(0).normal(size=50))
     expected = [np.mean(values[max(0, end - 8) : end]) for end in range(1, 51)]
     assert smoothed(values, 8) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_smoothed_value_that_is_no_number_spoils_no_other_mean(odd: float) -> None:
+    assert smoothed([1.0, 2.0, odd, 4.0, 5.0], 3) == pytest.approx([1.0, 1.5, 1.5, 3.0, 4.5])
 
 
 def test_history_long_run_is_thinned_evenly_to_its_limit() -> None:

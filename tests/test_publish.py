@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from published import report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer, DistilBertForMaskedLM, pipeline
 
@@ -76,6 +77,36 @@ def test_publish_card_has_the_reports_figures(tmp_path: Path) -> None:
     for figure in ("90.9%", "70%", "1.9 times", "73.1%", "0.3456", "0.9123", "5,120", "4,800,000", "51,234", "[MASK]"):
         assert figure in card
     assert "models:/mine@candidate" in card
+
+
+def test_publish_card_is_read_by_the_hubs_own_reader_with_the_figures(tmp_path: Path) -> None:
+    student = tiny_student(tmp_path / "student")
+    config = PublishConfig(name="mine", language=("en", "de"), datasets=("owner/set",))
+    report = report_of(tmp_path / "r", LOSSES, LOSSES + 1)
+    file = publish(config, student, report, where(tmp_path / "p")).folder.path / "README.md"
+    card = ModelCard.load(file)
+    assert str(card) == file.read_text(), "what the hub's library writes again is the same card"
+    assert card.text.startswith("\n# mine\n")
+    assert card.data.model_name == "mine"
+    assert card.data.language == ["en", "de"]
+    figures = {(found.metric_type, found.metric_name): found.metric_value for found in card.data.eval_results}
+    assert figures == {
+        ("loss", "masked-LM loss (nats)"): 2.5,
+        ("perplexity", "perplexity"): 12.1825,
+        ("accuracy", "top-1 at masks"): 0.4213,
+    }
+    assert {found.dataset_type for found in card.data.eval_results} == {"owner/set"}
+    assert card.data.eval_results[0].dataset_args == {"tokens": 5120, "digest": "d1-40"}
+
+
+@pytest.mark.parametrize("datasets", [(), ("owner/one", "owner/two")])
+def test_publish_card_figures_of_no_or_several_data_sets_name_none(tmp_path: Path, datasets: tuple[str, ...]) -> None:
+    report = report_of(tmp_path / "r", LOSSES, LOSSES)
+    config = PublishConfig(datasets=datasets)
+    published = publish(config, tiny_student(tmp_path / "student"), report, where(tmp_path / "p"))
+    data = ModelCard.load(published.folder.path / "README.md").data
+    assert data.datasets == (list(datasets) or None)
+    assert {found.dataset_type for found in data.eval_results} == {"text"}
 
 
 def test_publish_card_names_the_teacher_and_every_setting_that_training_recorded(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.tuning.config import PAPER
 from pipeline.tuning.importance import comparable, importances
 from pipeline.tuning.ledger import Report, State, Trial
 from pipeline.tuning.plots import figures, temperature_figure
-from pipeline.tuning.ternary import barycentric, weight_shares
+from pipeline.tuning.ternary import weight_shares, weights_figure
 
 OBJECTIVE = "heldout_mlm_loss"
 FULL = 1_000_000
@@ -53,20 +53,48 @@ def names(trials: Sequence[Trial]) -> list[str]:
     return [name for name, _ in figures(trials, OBJECTIVE, FULL)]
 
 
-def test_barycentric_one_weight_alone_is_a_corner() -> None:
+def drawn_at(setting: Sequence[float]) -> tuple[float, float]:
+    """Where a trial with these weights is in the picture, whose triangle stands on (0, 0) and (1, 0)."""
+    weights = dict(zip(("alpha_ce", "alpha_mlm", "alpha_cos"), setting, strict=True))
+    one = trial(0, [5.0, 4.0, 3.0])
+    drawn = weights_figure([replace(one, setting=one.setting | weights), trial(1, [5.0])], OBJECTIVE, FULL)
+    axes, place = drawn.axes[0], drawn.axes[0].collections[0].get_offsets()[0]  # the longest training is drawn first
+    drawn.draw_without_rendering()
+    left, right = (axes.transProjection.transform(corner) for corner in ((0, 1, 0), (0, 0, 1)))
+    at, start, end = (axes.transData.transform(point) for point in (place, left, right))
+    return tuple((at - start) / (end - start)[0])
+
+
+def test_weights_figure_one_weight_alone_is_a_corner() -> None:
     height = math.sin(math.radians(60))
-    assert barycentric(1, 0, 0) == pytest.approx((0.5, height))
-    assert barycentric(0, 1, 0) == pytest.approx((0, 0))
-    assert barycentric(0, 0, 1) == pytest.approx((1, 0))
+    assert drawn_at((8, 0, 0)) == pytest.approx((0.5, height))
+    assert drawn_at((0, 8, 0)) == pytest.approx((0, 0), abs=1e-9)
+    assert drawn_at((0, 0, 8)) == pytest.approx((1, 0), abs=1e-9)
 
 
-def test_barycentric_paper_is_where_its_shares_put_it() -> None:
+def test_weights_figure_paper_is_where_its_shares_put_it() -> None:
     ce, mlm, cos = 5 / 8, 2 / 8, 1 / 8
-    x, y = barycentric(ce, mlm, cos)
+    x, y = drawn_at((5, 2, 1))
     height = math.sqrt(3) / 2
     assert y / height == pytest.approx(ce)  # the distance from a side is the share of the corner across from it
     assert (height * x - y / 2) == pytest.approx(height * cos)
     assert (height * (1 - x) - y / 2) == pytest.approx(height * mlm)
+
+
+def test_weights_figure_sides_name_the_shares_and_corners_the_weights() -> None:
+    """As a person reads it: the nearer to a corner, the more of the weight whose name and colour it has."""
+    drawn = weights_figure(search(), OBJECTIVE, FULL)
+    axes = drawn.axes[0]
+    drawn.draw_without_rendering()
+    for axis, name in zip((axes.taxis, axes.laxis, axes.raxis), ("alpha_ce", "alpha_mlm", "alpha_cos"), strict=True):
+        labels = [label for label in axis.get_ticklabels() if label.get_visible()]
+        assert [label.get_text() for label in labels] == ["25%", "50%", "75%"]
+        assert axis.label.get_text() == name
+        assert {to_rgba(label.get_color()) for label in labels} == {to_rgba(axis.label.get_color())}
+        corner = axis.label.get_window_extent().get_points().mean(axis=0)
+        places = [label.get_window_extent().get_points().mean(axis=0) for label in labels]
+        ways = [float(np.hypot(*(place - corner))) for place in places]
+        assert ways == sorted(ways, reverse=True), f"the nearer to the corner of {name}, the more of it"
 
 
 def test_weight_shares_common_scale_makes_no_difference() -> None:

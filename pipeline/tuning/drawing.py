@@ -50,8 +50,7 @@ def write_numbers(axes: Axes, spots: Mapping[int, Point], numbered: Collection[i
     assert figure is not None
     figure.draw_without_rendering()  # distances on paper are known once the layout is
     places = {number: 72 / figure.dpi * axes.transData.transform(spot) for number, spot in spots.items()}
-    texts = [72 / figure.dpi * text.get_window_extent().get_points().mean(axis=0) for text in axes.texts]
-    taken = [*places.values(), *texts]
+    taken = [*places.values()]
     sides = [12 * np.array((math.cos(angle), math.sin(angle))) for angle in np.linspace(0, 2 * math.pi, 13)[:-1]]
     for number, here in places.items():
         if number == 0 or (numbered is not None and number not in numbered):

@@ -1,18 +1,17 @@
 """The loss weights of a search's trials in a triangle, as shares of their sum."""
 
-import math
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from mpltern.ternary import TernaryAxes  # with this, matplotlib knows the projection
 
 from pipeline.tuning.drawing import (
     NAMES,
     PAPER_COLOUR,
     PART_COLOUR,
-    Point,
     drawn_trials,
     legend_mark,
     tokens_text,
@@ -23,12 +22,7 @@ from pipeline.tuning.importance import ceiling, comparable
 from pipeline.tuning.ledger import Trial
 
 WEIGHTS = ("alpha_ce", "alpha_mlm", "alpha_cos")
-CORNERS: tuple[Point, ...] = ((0.5, math.sqrt(3) / 2), (0.0, 0.0), (1.0, 0.0))
-"""Where all the weight is on one term, in the order of WEIGHTS: a triangle with sides of 1."""
-
 _TERMS = ("#2a6aa8", "#3a8a4d", "#9a5a1f")
-_OUTWARD = ((17, 0), (-14, 8), (0, -9))
-"""From the end of a grid line to its label, in points."""
 
 
 def weights_figure(trials: Sequence[Trial], objective: str, full_tokens: int) -> Figure:
@@ -40,19 +34,19 @@ def weights_figure(trials: Sequence[Trial], objective: str, full_tokens: int) ->
     values = [measured[trial.number] for trial in shown if trial.number in measured]
     norm = Normalize(min(values, default=0.0), ceiling(values) if values else 1.0)
     scale = ScalarMappable(norm, "viridis")
-    spots = {trial.number: barycentric(*weight_shares(trial)) for trial in shown}
-    figure = Figure(figsize=(6.8, 5.2), layout="constrained")
-    axes = figure.subplots()
-    _draw_triangle(axes)
+    figure = Figure(figsize=(7.4, 5.4), layout="constrained")
+    axes: TernaryAxes = figure.add_subplot(projection="ternary")
+    _name_sides(axes)
     for trial in shown:
         is_paper, is_whole = trial.number == 0, trial.state == "completed"
         axes.scatter(
-            *spots[trial.number],
+            *weight_shares(trial),
             s=300 if is_paper else 130 * max(0.2, min(1.0, trial.tokens / full_tokens)),
             marker="*" if is_paper else "o",
             color=scale.cmap(norm(measured[trial.number])) if trial.number in measured else "white",
             edgecolors=PAPER_COLOUR if is_paper else "black" if is_whole else PART_COLOUR,
             linewidths=1.2 if is_paper or is_whole else 0.6,
+            clip_on=False,  # a mark on a side is whole
             zorder=3,
         )
     label = f"{NAMES.get(objective, objective)}\nafter {tokens_text(tokens)} tokens; lower is better"
@@ -65,15 +59,9 @@ def weights_figure(trials: Sequence[Trial], objective: str, full_tokens: int) ->
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     whole = {trial.number for trial in shown if trial.state == "completed"}
+    spots = {trial.number: axes.transProjection.transform(weight_shares(trial)) for trial in shown}
     write_numbers(axes, spots, whole)
     return figure
-
-
-def barycentric(first: float, second: float, third: float) -> Point:
-    """Where the shares of three weights, which add up to 1, lie in the triangle of CORNERS."""
-    shares = (first, second, third)
-    x, y = (sum(share * corner[axis] for share, corner in zip(shares, CORNERS, strict=True)) for axis in (0, 1))
-    return x, y
 
 
 def weight_shares(trial: Trial) -> tuple[float, float, float]:
@@ -83,28 +71,14 @@ def weight_shares(trial: Trial) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _draw_triangle(axes: Axes) -> None:
+def _name_sides(axes: TernaryAxes) -> None:
     """The corners by the fields' names, and where each weight has 25, 50 and 75 % of the sum."""
-    axes.set_axis_off()
-    axes.set(aspect="equal", xlim=(-0.14, 1.14), ylim=(-0.11, 0.95))
-    axes.plot(*zip(*CORNERS, CORNERS[0], strict=True), color="0.3", linewidth=1.0, zorder=1)
-    for term, (name, colour, corner) in enumerate(zip(WEIGHTS, _TERMS, CORNERS, strict=True)):
-        away = (0.0, 0.03) if term == 0 else (0.0, -0.04)
-        across = "bottom" if term == 0 else "top"
-        axes.text(corner[0] + away[0], corner[1] + away[1], name, color=colour, ha="center", va=across, weight="bold")
-        for share in (0.25, 0.5, 0.75):
-            ends = [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
-            for end, other in zip(ends, (term - 1, term - 2), strict=True):
-                end[term], end[other] = share, 1 - share
-            start, stop = (barycentric(*end) for end in ends)
-            axes.plot(*zip(start, stop, strict=True), color=colour, alpha=0.3, linewidth=0.8, zorder=1)
-            axes.annotate(
-                f"{share:.0%}",
-                start,
-                xytext=_OUTWARD[term],
-                textcoords="offset points",
-                color=colour,
-                fontsize=8,
-                ha="center",
-                va="center",
-            )
+    for axis, name, colour in zip((axes.taxis, axes.laxis, axes.raxis), WEIGHTS, _TERMS, strict=True):
+        axis.set_label_text(name, color=colour, weight="bold")
+        axis.labelpad = 10
+        axis.set_label_rotation_mode("horizontal")
+        axis.set_ticks((0.25, 0.5, 0.75))
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_tick_params(length=0, pad=8, labelsize=8, labelrotation="horizontal")
+        axis.set_tick_params(colors=colour, grid_color=colour, grid_alpha=0.3)
+    axes.grid()
