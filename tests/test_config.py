@@ -85,6 +85,11 @@ def test_yaml_of_every_recipe_round_trips(name: str) -> None:
         ("  temperature: 2.0", "  temprature: 2.0", "my.yaml: there is no field distil.temprature; did you mean"),
         ("  temperature: 2.0", "  temperature: 0.0", "my.yaml: distil.temperature is 0.0 but must be"),
         ("seed: 1", "seed: [", "my.yaml is not YAML: "),
+        (
+            "  source: library-docs",
+            "  source: 2026-01-01",
+            "my.yaml: corpus.source is datetime.date(2026, 1, 1) but must",
+        ),
     ],
 )
 def test_yaml_that_is_wrong_names_file_and_path(old: str, new: str, sentence: str) -> None:
