@@ -31,15 +31,16 @@ def to_plain(value: object, *, base: Folder | None = None, results_only: bool = 
     """`value` as dicts, lists and scalars; raises TypeError for what JSON cannot hold.
 
     Folders become text, relative to the record's folder `base` where possible, so that a moved workdir still loads.
-    `results_only` leaves out the fields that do not bear on a result (`stages.where.elsewhere`).
+    `results_only` leaves out what does not bear on a result: fields marked with `stages.where.elsewhere`, and those
+    marked with `since` as long as they mean what was done before them.
     """
     # Not pydantic's: fingerprints are made of this, so no release of a library may write a value in another way. And
     # pydantic would take what nobody means to record, a set or a date, where this is a fault that is found at once.
     if isinstance(value, Folder):
         return value.uri if base is None else _relative(value, base)
     if is_dataclass(value) and not isinstance(value, type):
-        kept = {f.name: getattr(value, f.name) for f in fields(value) if not results_only or _bears(f)}
-        return {name: to_plain(item, base=base, results_only=results_only) for name, item in kept.items()}
+        found = [(f, to_plain(getattr(value, f.name), base=base, results_only=results_only)) for f in fields(value)]
+        return {f.name: item for f, item in found if not results_only or _bears(f, item)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item, base=base, results_only=results_only) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -72,8 +73,10 @@ def joined(*parts: str | int) -> str:
     return ".".join(str(part) for part in parts if part != "")
 
 
-def _bears(field: Field[Any]) -> bool:
-    return bool(field.metadata.get("fingerprint", True))
+def _bears(field: Field[Any], plain: Any) -> bool:
+    mark = field.metadata
+    as_before = "absent_when" in mark and to_plain(mark["absent_when"], results_only=True) == plain
+    return mark.get("fingerprint", True) and not as_before
 
 
 @cache

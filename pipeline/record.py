@@ -32,7 +32,7 @@ class Identity:
 
     stage: str
     version: int
-    """The stage's own `VERSION`: raised when its code changes what it makes."""
+    """The one that the stage declares: raised when its code changes what it makes."""
     seed: int | None
     """None for a stage that draws nothing at random."""
     config: Any

@@ -1,6 +1,5 @@
 """Run or reuse: calls a stage, or loads what it recorded, or only says which of the two it would be."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -26,7 +25,7 @@ from pipeline.record import (
 from pipeline.stop import Stop, Terminated
 from stages.errors import Preempted
 from stages.storage import Folder
-from stages.where import Where
+from stages.where import Where, declared
 
 T = TypeVar("T")
 Progress = Callable[[float, float, str], None]
@@ -122,13 +121,13 @@ class Reuse:
         """`stage(config, *artifacts of inputs, where)`, or its record. Raises what the stage raises, and `Terminated`
         where a SIGTERM came during the last of its training; then what it made is recorded first.
 
-        `name` is the stage's module's unless given. `seeded=False` is for a stage that draws nothing at random.
-        `outside` is what it reads from outside of the pipeline, by name: a digest of its files, say.
+        `name` is what the stage declares unless given: some run more than once. `seeded=False` is for a stage that
+        draws nothing at random. `outside` is what it reads from outside of the pipeline, by name: a digest of its
+        files, say.
         """
-        name = name or stage.__module__.rsplit(".", 1)[-1]
         identity = identify(
-            name,
-            sys.modules[stage.__module__].VERSION,
+            name or declared(stage).name,
+            declared(stage).version,
             config,
             seed=self.seed if seeded else None,
             inputs=_fingerprints(inputs),

@@ -43,9 +43,7 @@ from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks
 from stages.train import gpu_wanted
-from stages.where import Where
-
-VERSION = 1
+from stages.where import Where, stage
 
 
 def tune(config: PipelineConfig, console: Console) -> Search:
@@ -123,6 +121,7 @@ class Searching:
     board: Board
     live: Live
 
+    @stage(name=STAGE, version=1)
     def search(self, config: Searched, teacher: Teacher, blocks: Blocks, where: Where) -> Search:
         """Try settings on small budgets, then the best of them and the paper's again, on fresh seeds.
 
@@ -199,10 +198,10 @@ class Searching:
         )
 
 
-def step_of(step: Reuse, stage: Callable[..., Search], config: PipelineConfig, ready: Products) -> Made[Search]:
+def step_of(step: Reuse, search: Callable[..., Search], config: PipelineConfig, ready: Products) -> Made[Search]:
     """The search as a step, like those in `pipeline.run.graph`."""
     searched = Searched(tune=config.tune, distil=config.distil)
-    return step(stage, searched, ready.teacher, ready.blocks, name=STAGE)
+    return step(search, searched, ready.teacher, ready.blocks)
 
 
 def planned(config: PipelineConfig) -> Made[Search]:

@@ -18,10 +18,8 @@ from stages.documents import DocumentWriter, document_id
 from stages.errors import ConfigError, InputError, unwrap
 from stages.sift import TASK_CPUS, Raw, Row, Rules, Sides, Skipped, sift, tasks
 from stages.storage import Folder
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 2
-"""Raised whenever this stage's code changes what it makes."""
 TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
 """Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
 SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
@@ -137,6 +135,7 @@ def identity(config: CorpusConfig) -> dict[str, str]:
     }
 
 
+@stage(name="corpus", version=2)
 def gather(config: CorpusConfig, where: Where) -> Corpus:
     """Read the source, clean it, split it, and write the shards into `where.folder`.
 

@@ -21,9 +21,8 @@ from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.tokens import Blocks
-from stages.where import Where, elsewhere
+from stages.where import Where, elsewhere, stage
 
-VERSION = 1
 _MODELS = ("teacher", "student_at_init", "student")
 
 
@@ -95,6 +94,7 @@ class _Measured:
     latency_ms: dict[str, float]
 
 
+@stage(name="evaluate", version=1)
 def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks: Blocks, where: Where) -> Report:
     """Score all three models on the same held-out rows and masks; runs as a Ray task, on a GPU where there is one."""
     folders = dict(zip(_MODELS, (teacher.folder, student.start, student.folder), strict=True))

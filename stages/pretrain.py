@@ -25,9 +25,8 @@ from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
 from stages.tokens import TOKENIZER_FILES, Blocks, TokensConfig, documents
 from stages.train import Lesson, TrainConfig, train
-from stages.where import Where, elsewhere
+from stages.where import Where, elsewhere, stage
 
-VERSION = 1
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 AMPLITUDE = 0.03
 """Of the sinusoids in the position table: about the word embeddings' own size (initializer_range 0.02)."""
@@ -93,6 +92,7 @@ class PretrainConfig:
             raise ConfigError("pretrain.phases", self.phases, "must hold at least one phase")
 
 
+@stage(name="vocabulary", version=1)
 def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> Tokenized:
     """Learn a WordPiece vocabulary from the training documents alone, with BERT's normalisation and special tokens."""
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
@@ -108,6 +108,7 @@ def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> 
     return Tokenized(folder=where.folder, size=tokenizer.get_vocab_size())
 
 
+@stage(name="pretrain", version=1)
 def pretrain(
     config: PhaseConfig, tokenized: Tokenized, previous: Teacher | None, blocks: Blocks, where: Where
 ) -> Teacher:
@@ -139,6 +140,7 @@ class Released:
     heldout_digest: str
 
 
+@stage(name="release", version=1)
 def release(config: ReleaseConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Released:
     """Store the model's weights in bf16 and score what was stored, computing in fp32 as its users will."""
     folder = where.folder / "model"

@@ -21,9 +21,8 @@ from tokenizers import Tokenizer
 from stages.corpus import Corpus
 from stages.errors import ConfigError, InputError, unwrap
 from stages.storage import Folder, filesystem_of
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
 MAX_MASK_RATE = 0.5
 """Packing refuses a block in which fewer than this share of the positions could be masked ([SEP] and [UNK] cannot)."""
 ROW_GROUP = 1024
@@ -135,6 +134,7 @@ class HasTokenizer(Protocol):
         """Where `tokenizer.json` lies."""
 
 
+@stage(name="tokens", version=1)
 def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, where: Where) -> Blocks:
     """Tokenise and pack a corpus, one Ray Data task a document shard; `InputError` where nothing is left."""
     tokenizer_json = source.folder.read_bytes("tokenizer.json").decode()
