@@ -14,6 +14,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     type(None): "none",
     Folder: "a folder",
+    Any: "anything",
 }
 _MANY: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
 

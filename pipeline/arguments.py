@@ -61,7 +61,7 @@ def config_of(command: Run | Tune | Describe, fields: Assignments) -> "PipelineC
     text = None if command.config is None else _read(command.config)  # before the seconds that the imports take
     from pipeline.config import from_yaml, override
 
-    config = named_recipe(command.recipe or "") if text is None else from_yaml(text, command.config or "")
+    config = named_recipe(command.recipe or "") if text is None else from_yaml(text, command.config or "", print)
     if isinstance(command, Tune):
         return _searching(config, command, fields)
     if command.from_search is None:

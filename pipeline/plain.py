@@ -8,7 +8,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, SchemaValidator, core_schema
@@ -50,10 +50,20 @@ def to_plain(value: object, *, base: Folder | None = None, results_only: bool = 
     raise TypeError(f"{value!r} of {type(value).__module__}.{type(value).__qualname__} is nothing that JSON can hold")
 
 
-def from_plain(kind: type[T], data: object, path: str = "", *, base: Folder | None = None, complete: bool = True) -> T:
+def from_plain(
+    kind: type[T],
+    data: object,
+    path: str = "",
+    *,
+    base: Folder | None = None,
+    complete: bool = True,
+    lenient: bool = False,
+) -> T:
     """A `kind` made of plain data; raises `ConfigError` or `InputError` naming the path of what does not fit.
 
     `complete` asks for every field of every dataclass, so that nothing is filled in unseen by today's defaults.
+    `lenient` is for what an older or newer version may have written: a field that is not there gets its default, and
+    one that is not known is passed over.
     """
     # As JSON, where pydantic's strict mode is what is wanted: lists for tuples, tables for dataclasses, whole numbers
     # for floats, and nothing else is taken for what it is not.
@@ -62,7 +72,9 @@ def from_plain(kind: type[T], data: object, path: str = "", *, base: Folder | No
     except TypeError as error:  # in YAML even a date may be a name
         raise InputError(f"{path or 'it'} has a name that is no text: {error}.") from error
     try:
-        made: T = _reader(cast(Hashable, kind), complete).validate_json(text, strict=True, extra="forbid", context=base)
+        reader = _reader(cast(Hashable, kind), complete and not lenient)
+        extra: Literal["ignore", "forbid"] = "ignore" if lenient else "forbid"
+        made: T = reader.validate_json(text, strict=True, extra=extra, context=base)
     except ValidationError as error:
         raise _refusal(kind, data, error.errors(include_url=False), path) from None
     return made

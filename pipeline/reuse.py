@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
-from pipeline.environment import environment
-from pipeline.plain import to_plain
+from pipeline.environment import environment, made_with
+from pipeline.plain import from_plain, to_plain
 from pipeline.record import (
     Identity,
     Record,
@@ -44,6 +44,8 @@ class Made(Generic[T]):
     """Why it ran, or would run; empty where `reused`."""
     seconds: float
     """How long making it took, when it was made; 0 for a promise."""
+    made_with: str = ""
+    """Of a record: the versions and the commit that made it, where they are not today's. They bear on no reuse."""
     recorded: T | None = field(repr=False)
 
     @property
@@ -148,11 +150,12 @@ class Reuse:
         mark = fingerprint(identity)
         folder = self.root / identity.stage / mark
         why: tuple[str, ...]
-        artifact, seconds = None, 0.0
+        artifact, seconds, before = None, 0.0, ""
         try:
             record = read_record(folder)
             if record is not None:
                 artifact, seconds = read_artifact(get_type_hints(stage)["return"], record, folder), record.seconds
+                before = made_with(record.environment, environment())
             why = () if record is not None else self._reasons(identity, mark)
         except Stale as stale:
             why = (str(stale),)
@@ -163,6 +166,7 @@ class Reuse:
             reused=artifact is not None,
             why=why,
             seconds=seconds,
+            made_with=before,
             recorded=artifact,
         )
 
@@ -208,7 +212,7 @@ class Reuse:
                 finished=datetime.now(UTC).isoformat(timespec="microseconds"),
                 environment=environment(),
             )
-            read_artifact(get_type_hints(stage)["return"], record, promise.folder)
+            from_plain(get_type_hints(stage)["return"], record.artifact, base=promise.folder)
             write_record(promise.folder, record)
         self.stop.check()
         return replace(promise, recorded=artifact, seconds=record.seconds)

@@ -71,7 +71,7 @@ def read_run(workdir: Path) -> RunFile | None:
     """The run.json of a workdir; None where there is none. Raises `InputError` for a damaged one."""
     path = workdir / NAME
     try:
-        return from_plain(RunFile, json.loads(path.read_text(encoding="utf-8")))
+        return from_plain(RunFile, json.loads(path.read_text(encoding="utf-8")), lenient=True)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:  # InputError and JSONDecodeError are ValueErrors
@@ -112,7 +112,7 @@ def tracking_of(run: str | None, runs: Path = RUNS) -> TrackingConfig:
     file = workdir / found.config
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return from_plain(TrackingConfig, data["tracking"], "tracking")
+        return from_plain(TrackingConfig, data["tracking"], "tracking", complete=False)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{file} does not say where the run was recorded ({error}): give another --run.") from error
 

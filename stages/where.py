@@ -89,6 +89,7 @@ def since(default: Any, *, before: Any = _DEFAULT) -> Any:
     such a field, it stays out of the fingerprint, and those results go on to count.
 
     Use: `smoothing: float = since(0.0)`, or `since(0.1, before=0.0)` where the default is to differ from what was.
-    That value stays for good: with another one, results made at it would be taken for those from before the field.
+    A config.yaml that was written before the field gets the default, and a notice says so. The value before the field
+    stays for good: with another one, results made at it would be taken for those from before the field.
     """
     return field(default=default, metadata={"absent_when": default if before is _DEFAULT else before})

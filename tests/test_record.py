@@ -21,17 +21,8 @@ from pipeline.record import (
     read_record,
     write_record,
 )
-from pipeline.tuning.config import TuneConfig
-from stages.corpus import CorpusConfig
-from stages.distil import DistilConfig
-from stages.evaluate import EvaluateConfig
-from stages.pretrain import PhaseConfig, ReleaseConfig, VocabularyConfig
-from stages.publish import PublishConfig
 from stages.storage import Folder
-from stages.teacher import TeacherConfig
-from stages.tokens import TokensConfig
-from stages.train import TrainConfig
-from stages.where import elsewhere, since
+from stages.where import elsewhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,63 +94,6 @@ def test_fingerprint_of_a_whole_number_in_a_float_field_is_the_same() -> None:
 )
 def test_fingerprint_of_anything_else_differs(change: dict[str, object]) -> None:
     assert fingerprint(replace(BASE, **change)) != fingerprint(BASE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Later:
-    """`Config` as it may be some versions on."""
-
-    temperature: float = 2.0
-    layers: tuple[int, ...] = (0, 2)
-    inner: Inner = Inner()
-    smoothing: float = since(0.0)
-    packing: str = since("documents", before="stream")
-    further: Inner = since(Inner())
-
-
-def test_fingerprint_of_a_later_field_that_means_as_before_is_the_same() -> None:
-    for config in (Later(packing="stream"), Later(packing="stream", smoothing=0, further=Inner(threads=9, depth=2))):
-        later = replace(BASE, config=to_plain(config, results_only=True))
-        assert fingerprint(later) == fingerprint(BASE)
-        assert differences(BASE, later) == ()
-
-
-@pytest.mark.parametrize(
-    ("config", "change"),
-    [
-        (Later(), "distil.packing (no such field) → 'documents'"),
-        (Later(packing="stream", smoothing=0.1), "distil.smoothing (no such field) → 0.1"),
-        (Later(packing="stream", further=Inner(depth=3)), "distil.further.depth (no such field) → 3"),
-    ],
-)
-def test_fingerprint_of_a_later_field_that_means_anything_else_differs(config: Later, change: str) -> None:
-    later = replace(BASE, config=to_plain(config, results_only=True))
-    assert fingerprint(later) != fingerprint(BASE)
-    assert differences(BASE, later) == (change,)
-
-
-@pytest.mark.parametrize(
-    ("config", "expected"),
-    [
-        (CorpusConfig(source="library-docs"), "1ce049c157ab409c"),
-        (TokensConfig(block_length=128), "9361f5ae2ae120b8"),
-        (TeacherConfig(model="demo"), "c967aeb980e09dc7"),
-        (DistilConfig(steps=1), "50777126592034cd"),
-        (EvaluateConfig(), "2d04d91ad8577bb9"),
-        (PublishConfig(name="x"), "4282b0795e731392"),
-        (VocabularyConfig(size=8192, positions=128), "1dc1f2886fbac1a1"),
-        (PhaseConfig(layers=2, block_length=64, train=TrainConfig(steps=1)), "848b51f70cb0bfef"),
-        (ReleaseConfig(), "ed6004fdcf90a7b2"),
-        (TuneConfig(), "7dbded1221fdc2e9"),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_fingerprint_of_a_stage_s_config_is_the_one_that_results_are_recorded_under(
-    config: object, expected: str
-) -> None:
-    """Where this fails, a field has come without `since`, or a default has changed: everybody's results of this stage
-    are made again. Where that is meant, write the new fingerprint here."""
-    assert fingerprint(identify("s", 1, config)) == expected
 
 
 def test_fingerprint_in_another_process_is_the_same() -> None:
