@@ -25,11 +25,10 @@ def override(config: T, assignments: Sequence[tuple[str, str]]) -> T:
     """
     texts = {path.replace("-", "_"): text for path, text in assignments}
     known, data = list(flat(config)), to_plain(config)
-    found = {path: _find(type(config), data, path, known) for path in texts}
     for path, text in texts.items():
         if any(other.startswith(f"{path}.") for other in texts):
             raise InputError(f"--{path} and a field inside of it are both given: leave one of them out.")
-        _set(data, path.split("."), to_plain(from_text(found[path], text, path)))
+        _put(type(config), data, path, text, known)
     return from_plain(type(config), data, complete=False) if texts else config
 
 
@@ -98,27 +97,20 @@ def _flatten(data: Any, path: str, found: dict[str, Scalar]) -> None:
         found[path] = ",".join(str(item) for item in data) if isinstance(data, list) else data
 
 
-def _find(annotation: Any, data: Any, path: str, known: Sequence[str]) -> Any:
-    """The annotation at `path`; raises `InputError` where it leads nowhere, and where it is a whole group of fields."""
+def _put(annotation: Any, data: Any, path: str, text: str, known: Sequence[str]) -> None:
+    """Set a field of plain data to what `text` means; raises `InputError` for a path that leads nowhere, or to a whole
+    group of fields."""
     for part in path.split("."):
         group = dataclass_in(annotation)
         is_field = group is not None and part in {field.name for field in fields(group)}
         if not is_field and not (get_origin(annotation) is tuple and part.isdecimal() and int(part) < len(data)):
             raise unknown("field", path, known, "`distil run RECIPE --help` shows them all.")
+        if is_field and data.get(part) is None:  # a group that was not there
+            data[part] = {}
         annotation = inside(annotation, part)
-        data = data[int(part)] if isinstance(data, list) else (data or {}).get(part)
+        holder, place = data, part if is_field else int(part)
+        data = holder[place]
     if is_dataclass(annotation):
         first = fields(annotation)[0].name
         raise InputError(f"{path} is {takes(annotation)}: set one of them, such as --{path}.{first}.")
-    return annotation
-
-
-def _set(data: Any, path: Sequence[str], value: Any) -> None:
-    """Put the value there, into a new group where there was none."""
-    place = int(path[0]) if isinstance(data, list) else path[0]
-    if len(path) == 1:
-        data[place] = value
-        return
-    if isinstance(data, dict) and data.get(place) is None:
-        data[place] = {}
-    _set(data[place], path[1:], value)
+    holder[place] = to_plain(from_text(annotation, text, path))

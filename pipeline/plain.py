@@ -5,10 +5,10 @@ command line, and the record of a finished stage. Pydantic reads; the dataclasse
 """
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails, SchemaValidator, core_schema
@@ -72,9 +72,8 @@ def from_plain(
     except TypeError as error:  # in YAML even a date may be a name
         raise InputError(f"{path or 'it'} has a name that is no text: {error}.") from error
     try:
-        reader = _reader(cast(Hashable, kind), complete and not lenient)
-        extra: Literal["ignore", "forbid"] = "ignore" if lenient else "forbid"
-        made: T = reader.validate_json(text, strict=True, extra=extra, context=base)
+        reader = _reader(cast(Any, kind), complete and not lenient)
+        made: T = reader.validate_json(text, strict=True, extra="ignore" if lenient else "forbid", context=base)
     except ValidationError as error:
         raise _refusal(kind, data, error.errors(include_url=False), path) from None
     return made
@@ -171,8 +170,6 @@ def _refusal(kind: Any, data: Any, errors: Sequence[ErrorDetails], path: str) ->
         if error["type"] == _STRANGE:
             return unknown("field", joined(path, *inner, name), others, f"there are {', '.join(others)}.")
         return InputError(f"{joined(path, *inner, name)} is missing; it must be {takes(inside(annotation, name))}.")
-    length = fixed_length(annotation)
-    is_list = isinstance(given, list | tuple) and length is not None
-    return ConfigError(
-        joined(path, *inner), given, f"must be {f'a list of {length}' if is_list else takes(annotation)}"
-    )
+    length = fixed_length(annotation) if isinstance(given, list | tuple) else None
+    wanted = takes(annotation) if length is None else f"a list of {length}"
+    return ConfigError(joined(path, *inner), given, f"must be {wanted}")
