@@ -1,13 +1,10 @@
-"""What a field's annotation takes: in words for a person, and from one word of a command line."""
+"""What a field's annotation takes, in words for a person, and what is inside of it."""
 
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
-from stages.errors import ConfigError
 from stages.storage import Folder
 
 _WORDS: dict[Any, str] = {
@@ -17,9 +14,9 @@ _WORDS: dict[Any, str] = {
     str: "text",
     type(None): "none",
     Folder: "a folder",
+    Any: "anything",
 }
 _MANY: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
-_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 def takes(annotation: Any) -> str:
@@ -33,7 +30,7 @@ def takes(annotation: Any) -> str:
         return f"a list of {_MANY[element] if element in _MANY else f'items, each {takes(element)}'}"
     if is_dataclass(annotation):
         return f"a group of fields ({', '.join(f.name for f in fields(annotation))})"
-    if isinstance(get_origin(annotation), type) and issubclass(get_origin(annotation), Mapping):
+    if _is_table(annotation):
         return "a table of names and values"
     *most, last = (takes(member) for member in members_of(annotation))
     return f"{', '.join(most)} or {last}" if most else last
@@ -50,7 +47,13 @@ def members_of(annotation: Any) -> tuple[Any, ...]:
 def element_of(annotation: Any, index: int) -> Any:
     """The annotation of element `index` of a tuple, of fixed length or `tuple[X, ...]`."""
     elements = get_args(annotation)
-    return elements[0] if len(elements) == 2 and elements[1] is Ellipsis else elements[index]
+    return elements[0] if fixed_length(annotation) is None else elements[index]
+
+
+def fixed_length(annotation: Any) -> int | None:
+    """How many elements a tuple has; None where they are any number, and for what is no tuple."""
+    elements = get_args(annotation)
+    return len(elements) if get_origin(annotation) is tuple and elements[-1] is not Ellipsis else None
 
 
 def dataclass_in(annotation: Any) -> Any:
@@ -58,68 +61,27 @@ def dataclass_in(annotation: Any) -> Any:
     return next((member for member in members_of(annotation) if is_dataclass(member)), None)
 
 
-def from_text(annotation: Any, text: str, path: str) -> Any:
-    """The value that `text` means for the field at `path`; raises `ConfigError` where it means none.
-
-    Lists are separated by commas or written as YAML; `1_000` and `1e5` are whole numbers; `none` is None.
-    """
-    for member in members_of(annotation):
-        found = _from_text(member, text, path)
-        if found is not _NOTHING:
-            return found
-    raise ConfigError(path, text, f"must be {takes(annotation)}")
+def shaped(annotation: Any, data: Any) -> Any:
+    """The one member of a union that has the shape of `data`, a table or a list: an error can then be about the part
+    inside that is wrong. The annotation itself where it is not one."""
+    found = [member for member in members_of(annotation) if _has_shape_of(member, data)]
+    return found[0] if len(found) == 1 else annotation
 
 
-_NOTHING = object()
-"""Stands for "this annotation does not take that text": None is a value that some take."""
-
-
-def _from_text(annotation: Any, text: str, path: str) -> Any:
-    if annotation is type(None):
-        return None if text.lower() in ("none", "null") else _NOTHING
-    if annotation is bool:
-        return _TRUTH.get(text.lower(), _NOTHING)
-    if annotation in (int, float):
-        return _number(annotation, text)
-    if annotation is str:
-        return text
-    if get_origin(annotation) is Literal:
-        return next((choice for choice in get_args(annotation) if str(choice) == text), _NOTHING)
+def inside(annotation: Any, part: str | int) -> Any:
+    """The annotation of a field of a dataclass, of an element of a tuple, or of a value of a table."""
     if get_origin(annotation) is tuple:
-        return _list(annotation, text, path)
-    return _NOTHING
+        return element_of(annotation, int(part))
+    group = dataclass_in(annotation)
+    return get_args(annotation)[1] if group is None else get_type_hints(group)[str(part)]
 
 
-def _number(kind: type[int] | type[float], text: str) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        if kind is float:
-            return _NOTHING
-    number = _number(float, text)  # 1e5 is exact in a float, as every power of ten is up to 1e22
-    return int(number) if number is not _NOTHING and number.is_integer() else _NOTHING
+def _has_shape_of(member: Any, data: Any) -> bool:
+    if isinstance(data, Mapping):
+        return (is_dataclass(member) and member is not Folder) or _is_table(member)
+    return isinstance(data, list | tuple) and get_origin(member) is tuple
 
 
-def _list(annotation: Any, text: str, path: str) -> Any:
-    from pipeline.plain import from_plain  # which needs the words above
-
-    if text.startswith("["):
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError:  # a glob such as [ab]*.txt, say
-            data = None
-        if isinstance(data, list):
-            return from_plain(annotation, data, path, complete=False)
-    words = [word.strip() for word in text.split(",")] if text else []
-    if words and not words[-1]:  # "0," is a list of one
-        words.pop()
-    elements = get_args(annotation)
-    if elements[-1] is not Ellipsis and len(elements) != len(words):
-        return _NOTHING
-    found = [_from_any(element_of(annotation, index), word, path) for index, word in enumerate(words)]
-    return _NOTHING if any(item is _NOTHING for item in found) else tuple(found)
-
-
-def _from_any(annotation: Any, text: str, path: str) -> Any:
-    found = (_from_text(member, text, path) for member in members_of(annotation))
-    return next((item for item in found if item is not _NOTHING), _NOTHING)
+def _is_table(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Mapping)

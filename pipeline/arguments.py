@@ -60,7 +60,7 @@ def config_of(command: Run | Tune | Describe, fields: Assignments) -> PipelineCo
     if command.config is None:
         config = named_recipe(command.recipe or "")
     else:
-        config = from_yaml(_read(command.config), command.config)
+        config = from_yaml(_read(command.config), command.config, print)
     if isinstance(command, Tune):
         return _searching(config, command, fields)
     if command.from_search is None:

@@ -1,6 +1,6 @@
 """The whole pipeline's config: one field for each stage's own, to and from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -21,8 +21,14 @@ from stages.teacher_config import TeacherConfig
 from stages.tokens_config import TokensConfig
 
 T = TypeVar("T")
+_MOST = 5
+"""Names in a notice."""
 
 __all__ = ["PipelineConfig", "flat", "from_yaml", "override", "read_yaml", "to_yaml"]
+
+
+def _ignore(_: str) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +76,16 @@ def to_yaml(config: object) -> str:
     return yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True, width=120)
 
 
-def from_yaml(text: str, source_name: str) -> PipelineConfig:
-    """The config that `to_yaml` wrote; raises `InputError` naming `source_name` and the path of what is wrong."""
-    return read_yaml(PipelineConfig, text, source_name)
+def from_yaml(text: str, source_name: str, on_notice: Callable[[str], None] = _ignore) -> PipelineConfig:
+    """The config that `to_yaml` wrote; raises `InputError` naming `source_name` and the path of what is wrong.
+
+    What an older version wrote may lack fields that have a default: they get it, and `on_notice` is told which.
+    """
+    return read_yaml(PipelineConfig, text, source_name, on_notice)
 
 
-def read_yaml(kind: type[T], text: str, source_name: str) -> T:
-    """A `kind` from YAML that gives every field; raises `InputError` as `from_yaml` does."""
+def read_yaml(kind: type[T], text: str, source_name: str, on_notice: Callable[[str], None] = _ignore) -> T:
+    """A `kind` from YAML; raises, and tells, as `from_yaml` does."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -85,6 +94,16 @@ def read_yaml(kind: type[T], text: str, source_name: str) -> T:
     if not isinstance(data, Mapping):
         raise InputError(f"{source_name} holds no config: it must be a table of fields, as a run's config.yaml is.")
     try:
-        return from_plain(kind, data)
+        config = from_plain(kind, data, complete=False)
     except InputError as error:
         raise InputError(f"{source_name}: {error}") from error
+    given = flat(data)
+    if lacking := [name for name in flat(config) if name not in given]:
+        on_notice(f"{source_name} does not give {_listed(lacking)}: there the default is taken.")
+    return config
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are: a whole group may be missing."""
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more

@@ -54,13 +54,15 @@ class Console:
 
     def reused(self, made: "Made[Any]") -> None:
         """The line of a stage whose record was there."""
-        self.line("[cyan]=[/cyan]", made.stage, f"reused  (took {duration(made.seconds)} when it was made)")
+        by = escape(f" with {made.made_with}") if made.made_with else ""
+        self.line("[cyan]=[/cyan]", made.stage, f"reused  (took {duration(made.seconds)} when it was made{by})")
 
     def planned(self, made: "Made[Any]") -> None:
         """The line of a stage in `distil describe`."""
         mark = f"[dim]{made.fingerprint}[/dim]"
         if made.reused:
-            self.line("[cyan]=[/cyan]", made.stage, f"{mark}  would be reused")
+            by = escape(f"  (made with {made.made_with})") if made.made_with else ""
+            self.line("[cyan]=[/cyan]", made.stage, f"{mark}  would be reused{by}")
         else:
             self.line("[yellow]→[/yellow]", made.stage, f"{mark}  would run: {escape(in_short(made.why))}")
 

@@ -3,7 +3,8 @@
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,19 +15,34 @@ directory sent to a cluster has no .git. `deploy/runtime-env` sets both."""
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Versions are None where a distribution is not installed, the commit where nothing tells it."""
+    """Versions are None where a distribution is not installed, the commit where nothing tells it, and all of it where
+    a record does not say."""
 
-    python: str
-    torch: str | None
-    ray: str | None
-    transformers: str | None
-    commit: str | None
-    dirty: bool | None
+    python: str | None = None
+    torch: str | None = None
+    ray: str | None = None
+    transformers: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
     """Whether files differed from that commit."""
 
 
+def made_with(then: Environment, now: Environment) -> str:
+    """What a result was made with, as far as that is known and differs from `now`: "torch 2.9.1, commit 1a2b3c4"."""
+    versions = [field.name for field in fields(then) if field.name not in ("commit", "dirty")]
+    known = {name: getattr(then, name) for name in versions}
+    found = [f"{name} {text}" for name, text in known.items() if text not in (None, getattr(now, name))]
+    if then.commit is not None and (then.commit, then.dirty) != (now.commit, now.dirty):
+        found.append(f"commit {then.commit[:7]}{' and changed files' if then.dirty else ''}")
+    return ", ".join(found)
+
+
+@cache
 def environment() -> Environment:
-    """This process's; imports none of the libraries it names, so that it costs milliseconds."""
+    """This process's, as it was when first asked for: what is loaded stays, whatever is checked out meanwhile.
+
+    Imports none of the libraries it names, so that it costs milliseconds.
+    """
     commit, dirty = _checked_out() or _told()
     return Environment(
         python=platform.python_version(),

@@ -1,32 +1,46 @@
 """Frozen dataclasses to and from plain data (what JSON and YAML hold), led by nothing but their annotations.
 
 One reader for the three places where something typed comes in from outside: a resolved config, a list given on the
-command line, and the record of a finished stage.
+command line, and the record of a finished stage. Pydantic reads; the dataclasses know nothing of it.
 """
 
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar, cast
 
-from pipeline.annotations import element_of, members_of, takes
+from pydantic import TypeAdapter, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails, SchemaValidator, core_schema
+
+from pipeline.annotations import fixed_length, inside, shaped, takes
 from pipeline.names import unknown
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
 
 T = TypeVar("T")
+Path = Sequence[str | int]
+_STRANGE = "unexpected_keyword_argument"
+"""Pydantic's word for a field that does not exist."""
+_FLOAT, _TEXT = core_schema.float_schema(), core_schema.str_schema()
+_NO_JSON: Any = [[[]]]
+"""Stands in JSON for what it cannot hold, such as a date in a YAML: no field takes it."""
 
 
 def to_plain(value: object, *, base: Folder | None = None, results_only: bool = False) -> Any:
     """`value` as dicts, lists and scalars; raises TypeError for what JSON cannot hold.
 
     Folders become text, relative to the record's folder `base` where possible, so that a moved workdir still loads.
-    `results_only` leaves out the fields that do not bear on a result (`stages.where.elsewhere`).
+    `results_only` leaves out what does not bear on a result: fields marked with `stages.where.elsewhere`, and those
+    marked with `since` as long as they mean what was done before them.
     """
+    # Not pydantic's: fingerprints are made of this, so no release of a library may write a value in another way. And
+    # pydantic would take what nobody means to record, a set or a date, where this is a fault that is found at once.
     if isinstance(value, Folder):
         return value.uri if base is None else _relative(value, base)
     if is_dataclass(value) and not isinstance(value, type):
-        kept = [f for f in fields(value) if not results_only or f.metadata.get("fingerprint", True)]
-        return {f.name: to_plain(getattr(value, f.name), base=base, results_only=results_only) for f in kept}
+        found = [(f, to_plain(getattr(value, f.name), base=base, results_only=results_only)) for f in fields(value)]
+        return {f.name: item for f, item in found if not results_only or _bears(f, item)}
     if isinstance(value, Mapping):
         return {str(key): to_plain(item, base=base, results_only=results_only) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -36,115 +50,126 @@ def to_plain(value: object, *, base: Folder | None = None, results_only: bool = 
     raise TypeError(f"{value!r} of {type(value).__module__}.{type(value).__qualname__} is nothing that JSON can hold")
 
 
-def from_plain(kind: type[T], data: object, path: str = "", *, base: Folder | None = None, complete: bool = True) -> T:
+def from_plain(
+    kind: type[T],
+    data: object,
+    path: str = "",
+    *,
+    base: Folder | None = None,
+    complete: bool = True,
+    lenient: bool = False,
+) -> T:
     """A `kind` made of plain data; raises `ConfigError` or `InputError` naming the path of what does not fit.
 
     `complete` asks for every field of every dataclass, so that nothing is filled in unseen by today's defaults.
+    `lenient` is for what an older or newer version may have written: a field that is not there gets its default, and
+    one that is not known is passed over.
     """
-    made: T = _Reader(base, complete).read(kind, data, path)
+    # As JSON, where pydantic's strict mode is what is wanted: lists for tuples, tables for dataclasses, whole numbers
+    # for floats, and nothing else is taken for what it is not.
+    try:
+        text = json.dumps(data, default=lambda _: _NO_JSON)
+    except TypeError as error:  # in YAML even a date may be a name
+        raise InputError(f"{path or 'it'} has a name that is no text: {error}.") from error
+    try:
+        reader = _reader(cast(Any, kind), complete and not lenient)
+        made: T = reader.validate_json(text, strict=True, extra="ignore" if lenient else "forbid", context=base)
+    except ValidationError as error:
+        raise _refusal(kind, data, error.errors(include_url=False), path) from None
     return made
 
 
-def joined(path: str, name: str) -> str:
-    """`path.name`, or `name` at the top."""
-    return f"{path}.{name}" if path else name
+def joined(*parts: str | int) -> str:
+    """The parts of a path with dots between; empty ones are left out."""
+    return ".".join(str(part) for part in parts if part != "")
 
 
-class _Reader:
-    """Reads plain data; `base` is where relative folders start, `complete` as in `from_plain`."""
-
-    def __init__(self, base: Folder | None, complete: bool) -> None:
-        self.base, self.complete = base, complete
-
-    def read(self, annotation: Any, data: Any, path: str) -> Any:
-        origin = get_origin(annotation)
-        if annotation is Any:
-            return data
-        if annotation is Folder and isinstance(data, str):
-            return _absolute(data, self.base)
-        if is_dataclass(annotation) and isinstance(annotation, type) and isinstance(data, Mapping):
-            return self._dataclass(annotation, data, path)
-        if origin is tuple and isinstance(data, list | tuple):
-            return self._tuple(annotation, data, path)
-        if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(data, Mapping):
-            return {str(key): self.read(get_args(annotation)[1], item, f"{path}.{key}") for key, item in data.items()}
-        if len(members_of(annotation)) > 1:
-            return self._union(annotation, data, path)
-        return _scalar(annotation, data, path)
-
-    def _dataclass(self, kind: type, data: Mapping[str, Any], path: str) -> Any:
-        known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
-        for name in data:
-            if name not in known:
-                others = [joined(path, other) for other in known]
-                raise unknown("field", joined(path, str(name)), others, f"there are {', '.join(others)}.")
-        for name, field in known.items():
-            if name not in data and (self.complete or _required(field)):
-                raise InputError(f"{joined(path, name)} is missing; it must be {takes(hints[name])}.")
-        return kind(**{name: self.read(hints[name], item, joined(path, name)) for name, item in data.items()})
-
-    def _tuple(self, annotation: Any, data: list[Any] | tuple[Any, ...], path: str) -> Any:
-        elements = get_args(annotation)
-        if elements[-1] is not Ellipsis and len(data) != len(elements):
-            raise ConfigError(path, data, f"must be a list of {len(elements)}")
-        return tuple(self.read(element_of(annotation, i), item, f"{path}.{i}") for i, item in enumerate(data))
-
-    def _union(self, annotation: Any, data: Any, path: str) -> Any:
-        members = members_of(annotation)
-        if str in members and isinstance(data, str):  # exactly what it is, before "5e-4" is taken for a number
-            return data
-        shaped = [member for member in members if _has_shape_of(member, data)]
-        if len(shaped) == 1:  # then the error can be about the part inside that is wrong
-            return self.read(shaped[0], data, path)
-        for member in members:
-            try:
-                return self.read(member, data, path)
-            except ConfigError:  # the next member may take it
-                continue
-        raise ConfigError(path, data, f"must be {takes(annotation)}")
+def _bears(field: Field[Any], plain: Any) -> bool:
+    mark = field.metadata
+    as_before = "absent_when" in mark and to_plain(mark["absent_when"], results_only=True) == plain
+    return mark.get("fingerprint", True) and not as_before
 
 
-def _has_shape_of(member: Any, data: Any) -> bool:
-    if isinstance(data, Mapping):
-        return is_dataclass(member) and member is not Folder
-    return isinstance(data, list) and get_origin(member) is tuple
+@cache
+def _reader(kind: Any, complete: bool) -> SchemaValidator:
+    """Made when it is first asked for: some milliseconds for a whole config."""
+    return SchemaValidator(_with_ours(TypeAdapter(kind).core_schema, complete))
 
 
-def _required(field: Field[Any]) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
+def _with_ours(schema: Any, complete: bool) -> Any:
+    """Pydantic's schema, but for what is read in a way of our own: floats, folders, and fields with a default."""
+    if isinstance(schema, list | tuple):
+        return type(schema)(_with_ours(part, complete) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema == _FLOAT:
+        return core_schema.no_info_before_validator_function(_number, schema)
+    if _TEXT in schema.get("choices", ()):  # a union with text: there, what looks like a number is text
+        return schema | {"choices": [one if one == _FLOAT else _with_ours(one, complete) for one in schema["choices"]]}
+    if schema.get("cls") is Folder:
+        return core_schema.with_info_after_validator_function(
+            _absolute, core_schema.str_schema(), ref=schema.get("ref")
+        )
+    if schema.get("type") == "default" and complete:
+        return _with_ours(schema["schema"], complete)
+    return {name: _with_ours(part, complete) for name, part in schema.items()}
 
 
-def _scalar(annotation: Any, data: Any, path: str) -> Any:
-    if get_origin(annotation) is Literal:
-        for choice in get_args(annotation):
-            if type(choice) is type(data) and choice == data:
-                return data
-    elif annotation is float and isinstance(data, int | float | str) and not isinstance(data, bool):
-        try:
-            return float(data)  # text too: YAML 1.1 takes 5e-4 for text
-        except ValueError:
-            raise ConfigError(path, data, "must be a number") from None
-    elif isinstance(annotation, type) and type(data) is annotation:
-        return data
-    raise ConfigError(path, data, f"must be {takes(annotation)}")
+def _number(given: Any) -> Any:
+    """The number that a text is: YAML 1.1 takes 5e-4 for text."""
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError:  # and is refused as what it is
+        return given
 
 
 def _relative(folder: Folder, base: Folder) -> str:
     """`folder` as seen from a record in `base`, which is `<root>/<stage>/<fingerprint>`; absolute outside."""
-    root = base.uri.rsplit("/", 2)[0]
-    if folder.uri == base.uri:
-        return "."
-    if folder.uri.startswith(f"{base.uri}/"):
-        return f"./{folder.uri.removeprefix(f'{base.uri}/')}"
-    if folder.uri.startswith(f"{root}/"):
-        return f"../../{folder.uri.removeprefix(f'{root}/')}"
-    return folder.uri
+    for above, way in ((base.uri, "./"), (_root_of(base), "../../")):
+        if folder.uri.startswith(f"{above}/"):
+            return way + folder.uri.removeprefix(f"{above}/")
+    return "." if folder == base else folder.uri
 
 
-def _absolute(text: str, base: Folder | None) -> Folder:
+def _absolute(text: str, info: ValidationInfo) -> Folder:
     """What `_relative` wrote, wherever the record's folder is now."""
+    base: Folder | None = info.context
     if base is None or not text.startswith("."):
         return Folder(text)
     if text.startswith("../../"):
-        return Folder(f"{base.uri.rsplit('/', 2)[0]}/{text.removeprefix('../../')}")
+        return Folder(f"{_root_of(base)}/{text.removeprefix('../../')}")
     return base if text == "." else base / text.removeprefix("./")
+
+
+def _root_of(base: Folder) -> str:
+    return base.uri.rsplit("/", 2)[0]
+
+
+def _follow(annotation: Any, data: Any, path: Path) -> tuple[Any, Any, Path]:
+    """(annotation, data, path) at the end of a path of pydantic's, which also names the members of unions."""
+    found: list[str | int] = []
+    for part in path:
+        annotation = shaped(annotation, data)
+        if part in (data if isinstance(data, Mapping) else range(len(data)) if isinstance(data, list | tuple) else ()):
+            annotation, data = inside(annotation, part), data[part]
+            found.append(part)
+    return shaped(annotation, data), data, found
+
+
+def _refusal(kind: Any, data: Any, errors: Sequence[ErrorDetails], path: str) -> InputError:
+    """The sentence for the first name that does not exist; without one, for what is wrong furthest inside: of a union's
+    members that is the one which was meant."""
+    error = min(errors, key=lambda one: (one["type"] != _STRANGE, -len(one["loc"])))
+    if error["type"] == "value_error":  # a dataclass's own rule
+        return error["ctx"]["error"]
+    named = error["type"] in (_STRANGE, "missing")  # then the path's last part is none of the data, or of the fields
+    annotation, given, inner = _follow(kind, data, error["loc"][:-1] if named else error["loc"])
+    if named and isinstance(given, Mapping):
+        name = error["loc"][-1]
+        others = [joined(path, *inner, field.name) for field in fields(annotation)]
+        if error["type"] == _STRANGE:
+            return unknown("field", joined(path, *inner, name), others, f"there are {', '.join(others)}.")
+        return InputError(f"{joined(path, *inner, name)} is missing; it must be {takes(inside(annotation, name))}.")
+    length = fixed_length(annotation) if isinstance(given, list | tuple) else None
+    wanted = takes(annotation) if length is None else f"a list of {length}"
+    return ConfigError(joined(path, *inner), given, f"must be {wanted}")

@@ -93,7 +93,7 @@ def distilbert_base_uncased() -> PipelineConfig:
         corpus=CorpusConfig(source="datasets", paths=("wikimedia/wikipedia:20231101.en", "SamuelYang/bookcorpus")),
         tokens=TokensConfig(block_length=512),
         teacher=TeacherConfig(model="google-bert/bert-base-uncased"),
-        distil=DistilConfig(epochs=3, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),
+        distil=DistilConfig(epochs=3.0, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),
         # A trial is a thirtieth of the run, which has some 13 billion tokens: the search costs a third of it.
         tune=TuneConfig(budget_tokens=400_000_000, evaluate_blocks=1024),
         evaluate=EvaluateConfig(blocks=2048),

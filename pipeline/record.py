@@ -8,7 +8,7 @@ anything runs.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pipeline.environment import Environment
@@ -19,6 +19,9 @@ from stages.storage import Folder
 
 T = TypeVar("T")
 NAME = "record.json"
+SCHEMA = 1
+"""Of record.json. Raised when older code, which passes over fields that it does not know, would misread it; one that
+says nothing is of schema 1. A further field that has a default needs no other."""
 _FINGERPRINT_LENGTH = 16
 
 
@@ -32,7 +35,7 @@ class Identity:
 
     stage: str
     version: int
-    """The stage's own `VERSION`: raised when its code changes what it makes."""
+    """The one that the stage declares: raised when its code changes what it makes."""
     seed: int | None
     """None for a stage that draws nothing at random."""
     config: Any
@@ -54,7 +57,8 @@ class Record:
     seconds: float
     finished: str
     """ISO 8601, UTC."""
-    environment: Environment
+    environment: Environment = field(default_factory=Environment)
+    """Shown, and without a say in whether the record counts."""
 
 
 def identify(
@@ -90,26 +94,42 @@ def _canonical(data: Any) -> Any:
 
 def write_record(folder: Folder, record: Record) -> None:
     """Mark `folder` as finished."""
-    folder.write_bytes(NAME, json.dumps(to_plain(record), indent=2, ensure_ascii=False).encode())
+    data = {"schema": SCHEMA, **to_plain(record)}
+    folder.write_bytes(NAME, json.dumps(data, indent=2, ensure_ascii=False).encode())
 
 
 def read_record(folder: Folder) -> Record | None:
     """The record in `folder`, None where there is none; raises `Stale` for one that this version cannot read."""
     try:
         data = json.loads(folder.read_bytes(NAME))
-        return from_plain(Record, data)
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise Stale(f"its record is damaged: {error}") from error
-    except InputError as error:
-        raise Stale(f"its record was written by another version: {error}") from error
+    if not isinstance(data, dict):
+        raise Stale("its record is damaged: it is no table")
+    schema = data.get("schema", 1)
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise Stale(f"its record was written by a newer version: its schema is {schema!r}, and {SCHEMA} can be read")
+    shown = data.pop("environment", {})
+    record = _read(Record, data)
+    try:
+        return replace(record, environment=_read(Environment, shown))
+    except Stale:  # then it is not known, which is no reason to make the result again
+        return record
 
 
 def read_artifact(kind: type[T], record: Record, folder: Folder) -> T:
-    """The artifact that a stage recorded in `folder`; raises `Stale` where the class has other fields by now."""
+    """The artifact that a stage recorded in `folder`; raises `Stale` where its class needs what was not recorded.
+
+    A field that came later gets its default, which therefore must be what was true before.
+    """
+    return _read(kind, record.artifact, folder)
+
+
+def _read(kind: type[T], data: object, base: Folder | None = None) -> T:
     try:
-        return from_plain(kind, record.artifact, base=folder)
+        return from_plain(kind, data, base=base, lenient=True)
     except InputError as error:
         raise Stale(f"its record was written by another version: {error}") from error
 
@@ -134,10 +154,11 @@ def differences(old: Identity, new: Identity) -> tuple[str, ...]:
     if old.seed != new.seed:
         found.append(f"seed {old.seed} → {new.seed}")
     before, after = flat(old.config), flat(new.config)
+    was_alike, is_alike = flat(_canonical(old.config)), flat(_canonical(new.config))
     found += [
         f"{new.stage}.{name} {_shown(before, name)} → {_shown(after, name)}"
         for name in dict.fromkeys((*before, *after))
-        if _shown(before, name) != _shown(after, name)
+        if _shown(was_alike, name) != _shown(is_alike, name)
     ]
     for what, was, now in (("input ", old.inputs, new.inputs), ("", old.outside, new.outside)):
         for name in dict.fromkeys((*was, *now)):

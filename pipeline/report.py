@@ -57,9 +57,9 @@ def write_report(workdir: Path, report: RunReport) -> None:
 
 
 def read_report(workdir: Path) -> RunReport | None:
-    """The workdir's report; None where there is none, or one that an older version wrote."""
+    """The workdir's report; None where there is none, or one that cannot be read."""
     path = workdir / NAME
     try:
-        return from_plain(RunReport, json.loads(path.read_text(encoding="utf-8")))
+        return from_plain(RunReport, json.loads(path.read_text(encoding="utf-8")), lenient=True)
     except (FileNotFoundError, ValueError):
         return None

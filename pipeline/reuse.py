@@ -1,6 +1,5 @@
 """Run or reuse: calls a stage, or loads what it recorded, or only says which of the two it would be."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -9,8 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints
 
-from pipeline.environment import environment
-from pipeline.plain import to_plain
+from pipeline.environment import environment, made_with
+from pipeline.plain import from_plain, to_plain
 from pipeline.record import (
     Identity,
     Record,
@@ -26,7 +25,7 @@ from pipeline.record import (
 from pipeline.stop import Stop, Terminated
 from stages.errors import Preempted
 from stages.storage import Folder
-from stages.where import Where
+from stages.where import Where, declared
 
 T = TypeVar("T")
 Progress = Callable[[float, float, str], None]
@@ -45,6 +44,8 @@ class Made(Generic[T]):
     """Why it ran, or would run; empty where `reused`."""
     seconds: float
     """How long making it took, when it was made; 0 for a promise."""
+    made_with: str = ""
+    """Of a record: the versions and the commit that made it, where they are not today's. They bear on no reuse."""
     recorded: T | None = field(repr=False)
 
     @property
@@ -122,13 +123,13 @@ class Reuse:
         """`stage(config, *artifacts of inputs, where)`, or its record. Raises what the stage raises, and `Terminated`
         where a SIGTERM came during the last of its training; then what it made is recorded first.
 
-        `name` is the stage's module's unless given. `seeded=False` is for a stage that draws nothing at random.
-        `outside` is what it reads from outside of the pipeline, by name: a digest of its files, say.
+        `name` is what the stage declares unless given: some run more than once. `seeded=False` is for a stage that
+        draws nothing at random. `outside` is what it reads from outside of the pipeline, by name: a digest of its
+        files, say.
         """
-        name = name or stage.__module__.rsplit(".", 1)[-1]
         identity = identify(
-            name,
-            sys.modules[stage.__module__].VERSION,
+            name or declared(stage).name,
+            declared(stage).version,
             config,
             seed=self.seed if seeded else None,
             inputs=_fingerprints(inputs),
@@ -149,11 +150,12 @@ class Reuse:
         mark = fingerprint(identity)
         folder = self.root / identity.stage / mark
         why: tuple[str, ...]
-        artifact, seconds = None, 0.0
+        artifact, seconds, before = None, 0.0, ""
         try:
             record = read_record(folder)
             if record is not None:
                 artifact, seconds = read_artifact(get_type_hints(stage)["return"], record, folder), record.seconds
+                before = made_with(record.environment, environment())
             why = () if record is not None else self._reasons(identity, mark)
         except Stale as stale:
             why = (str(stale),)
@@ -164,6 +166,7 @@ class Reuse:
             reused=artifact is not None,
             why=why,
             seconds=seconds,
+            made_with=before,
             recorded=artifact,
         )
 
@@ -209,7 +212,7 @@ class Reuse:
                 finished=datetime.now(UTC).isoformat(timespec="microseconds"),
                 environment=environment(),
             )
-            read_artifact(get_type_hints(stage)["return"], record, promise.folder)
+            from_plain(get_type_hints(stage)["return"], record.artifact, base=promise.folder)
             write_record(promise.folder, record)
         self.stop.check()
         return replace(promise, recorded=artifact, seconds=record.seconds)

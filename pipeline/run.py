@@ -56,19 +56,19 @@ def prepared(step: Reuse, config: PipelineConfig) -> Products:
         return Products(corpus=corpus, teacher=teacher, released=released)
     blocks = step(pack, config.tokens, corpus, teacher, seeded=False)
     if config.teacher.adapt_steps:
-        teacher = step(adapt, config.teacher, teacher, blocks, name="adapt")
+        teacher = step(adapt, config.teacher, teacher, blocks)
     return Products(corpus=corpus, teacher=teacher, blocks=blocks)
 
 
 def pretrained(step: Reuse, config: PretrainConfig, corpus: Made[Corpus]) -> tuple[Made[Teacher], Made[Released]]:
     """A BERT from nothing, phase after phase, and the same one ready to be handed over."""
-    tokenized = step(learn_vocabulary, config.vocabulary, corpus, name="vocabulary", seeded=False)
+    tokenized = step(learn_vocabulary, config.vocabulary, corpus, seeded=False)
     teacher: Made[Teacher] | None = None
     for number, phase in enumerate(config.phases, start=1):
         blocks = step(pack, phase.tokens(), corpus, tokenized, name=f"tokens-{phase.block_length}", seeded=False)
         teacher = step(pretrain, phase, tokenized, teacher, blocks, name=f"pretrain-{number}")
     assert teacher is not None, "PretrainConfig sees to it that there is a phase"
-    return teacher, step(release, config.release, teacher, blocks, name="release", seeded=False)
+    return teacher, step(release, config.release, teacher, blocks, seeded=False)
 
 
 def describe(config: PipelineConfig, console: Console) -> Products:

@@ -49,7 +49,7 @@ def tracking_of(run: str | None, runs: Path = RUNS) -> TrackingConfig:
     file = workdir / found.config
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return from_plain(TrackingConfig, data["tracking"], "tracking")
+        return from_plain(TrackingConfig, data["tracking"], "tracking", complete=False)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{file} does not say where the run was recorded ({error}): give another --run.") from error
 

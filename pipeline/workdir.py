@@ -65,7 +65,7 @@ def read_run(workdir: Path) -> RunFile | None:
     """The run.json of a workdir; None where there is none. Raises `InputError` for a damaged one."""
     path = workdir / NAME
     try:
-        return from_plain(RunFile, json.loads(path.read_text(encoding="utf-8")))
+        return from_plain(RunFile, json.loads(path.read_text(encoding="utf-8")), lenient=True)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, OSError) as error:  # InputError and JSONDecodeError are ValueErrors

@@ -13,10 +13,8 @@ from stages.corpus_sources import gathered
 from stages.errors import InputError, unwrap
 from stages.sift import Sides
 from stages.storage import Folder
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 2
-"""Raised whenever this stage's code changes what it makes."""
 SKIPPED = "skipped.txt"
 """In the stage's folder: a line for each file that was skipped, with the reason."""
 
@@ -44,6 +42,7 @@ class Corpus:
         return f"corpus: {self.skipped_files:,} damaged files were skipped; {where}." if self.skipped_files else ""
 
 
+@stage(name="corpus", version=2)
 def gather(config: CorpusConfig, where: Where) -> Corpus:
     """Read the source, clean it, split it, and write the shards into `where.folder`.
 

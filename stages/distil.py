@@ -16,9 +16,8 @@ from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.train import Trained, train
 from stages.vocabulary import TOKENIZER_FILES
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
 TRAINING_FILE = "training.json"
 """Beside the student's weights: how it was made, a flat object of settings and totals."""
 
@@ -39,6 +38,7 @@ class Student:
     seconds: float
 
 
+@stage(name="distil", version=1)
 def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Student:
     """Train a student of `teacher` on `blocks`; continues from the newest whole checkpoint in `where.folder`."""
     layers = choose_layers(config.layers, teacher.layers)

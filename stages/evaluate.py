@@ -22,9 +22,8 @@ from stages.heldout import Heldout, heldout, score_all
 from stages.models import load_model
 from stages.storage import Folder
 from stages.teacher import Teacher
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
 _MODELS = ("teacher", "student_at_init", "student")
 
 
@@ -80,6 +79,7 @@ class _Measured:
     latency_ms: dict[str, float]
 
 
+@stage(name="evaluate", version=1)
 def evaluate(config: EvaluateConfig, teacher: Teacher, student: Student, blocks: Blocks, where: Where) -> Report:
     """Score all three models on the same held-out rows and masks; runs as a Ray task, on a GPU where there is one."""
     folders = dict(zip(_MODELS, (teacher.folder, student.start, student.folder), strict=True))

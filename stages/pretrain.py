@@ -28,9 +28,8 @@ from stages.storage import Folder
 from stages.teacher import Teacher, trained_teacher
 from stages.train import train
 from stages.vocabulary import TOKENIZER_FILES
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 AMPLITUDE = 0.03
 """Of the sinusoids in the position table: about the word embeddings' own size (initializer_range 0.02)."""
@@ -44,6 +43,7 @@ class Tokenized:
     size: int
 
 
+@stage(name="vocabulary", version=1)
 def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> Tokenized:
     """Learn a WordPiece vocabulary from the training documents alone, with BERT's normalisation and special tokens."""
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
@@ -59,6 +59,7 @@ def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, where: Where) -> 
     return Tokenized(folder=where.folder, size=tokenizer.get_vocab_size())
 
 
+@stage(name="pretrain", version=1)
 def pretrain(
     config: PhaseConfig, tokenized: Tokenized, previous: Teacher | None, blocks: Blocks, where: Where
 ) -> Teacher:
@@ -90,6 +91,7 @@ class Released:
     heldout_digest: str
 
 
+@stage(name="release", version=1)
 def release(config: ReleaseConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Released:
     """Store the model's weights in bf16 and score what was stored, computing in fp32 as its users will."""
     folder = where.folder / "model"

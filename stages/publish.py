@@ -13,10 +13,8 @@ from stages.evaluate import Report
 from stages.model_card import TRAINING_FILE, Training, model_card, read_training
 from stages.publish_config import PublishConfig
 from stages.storage import Folder
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
-"""Raised whenever this stage's code changes what it makes."""
 SAMPLE = "A student learns from its teacher, word by word."
 
 
@@ -31,6 +29,7 @@ class Published:
     """SHA-256 of the tokenizer's words and ids; losses of models are comparable only where it is the same."""
 
 
+@stage(name="publish", version=1)
 def publish(config: PublishConfig, student: Student, report: Report, where: Where) -> Published:
     """Write weights (fp32 safetensors), config, tokenizer and model card, and load them again before calling it done.
 

@@ -21,9 +21,8 @@ from stages.storage import Folder
 from stages.teacher_config import TeacherConfig
 from stages.train import train
 from stages.vocabulary import TOKENIZER_FILES
-from stages.where import Where
+from stages.where import Where, stage
 
-VERSION = 1
 DEMO = Path(__file__).parent / "demo_teacher"
 """The small BERT that comes with this project; its README says how it was made."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -146,6 +145,7 @@ def identity(config: TeacherConfig) -> dict[str, str]:
     return digests
 
 
+@stage(name="teacher", version=1)
 def fetch(config: TeacherConfig, where: Where) -> Teacher:
     """Load the teacher and put it on storage, in fp32, with its tokenizer; the hub is asked once."""
     check(config)
@@ -182,6 +182,7 @@ def described(folder: Folder, model: BertForMaskedLM, name: str) -> Teacher:
     )
 
 
+@stage(name="adapt", version=1)
 def adapt(config: TeacherConfig, teacher: Teacher, blocks: Blocks, where: Where) -> Teacher:
     """The teacher after `adapt_steps` masked-LM steps on the corpus that it is going to teach."""
     weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)

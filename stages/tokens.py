@@ -19,10 +19,7 @@ from stages.packing import Packed, pack_shard
 from stages.storage import Folder
 from stages.tokens_config import TokensConfig
 from stages.vocabulary import Vocabulary, vocabulary_of
-from stages.where import Where
-
-VERSION = 1
-"""Raised whenever packing changes what it makes."""
+from stages.where import Where, stage
 
 
 class HasTokenizer(Protocol):
@@ -33,6 +30,7 @@ class HasTokenizer(Protocol):
         """Where `tokenizer.json` lies."""
 
 
+@stage(name="tokens", version=1)
 def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, where: Where) -> Blocks:
     """Tokenise and pack a corpus, one Ray Data task a document shard; `InputError` where nothing is left."""
     tokenizer_json = source.folder.read_bytes("tokenizer.json").decode()

@@ -139,6 +139,16 @@ def test_config_file_that_is_wrong_is_status_2_and_names_it(capsys: pytest.Captu
     assert capsys.readouterr().err == "mine.yaml: there is no field sead; did you mean seed?\n"
 
 
+def test_config_file_with_a_field_fewer_is_taken_and_says_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = to_yaml(recipe("demo")).splitlines(keepends=True)
+    Path("mine.yaml").write_text("".join(line for line in lines if "row_log:" not in line), encoding="utf-8")
+    assert config_from("describe --config mine.yaml") == recipe("demo")
+    shown = capsys.readouterr().out
+    assert shown.startswith("mine.yaml does not give ")
+    assert "distil.row_log" in shown
+    assert shown.count("\n") == 1
+
+
 def test_input_error_from_a_ray_task_is_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         cause = ConfigError("distil.steps", 0, "must be above 0")

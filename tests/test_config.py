@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, replace
 
 import pytest
+import yaml
 
 from pipeline.config import PipelineConfig, flat, from_yaml, override, read_yaml, to_yaml
 from pipeline.recipes import NAMES, recipe
@@ -80,11 +81,13 @@ def test_yaml_of_every_recipe_round_trips(name: str) -> None:
     ("old", "new", "sentence"),
     [
         ("seed: 1", "sead: 1", "my.yaml: there is no field sead; did you mean seed?"),
-        ("seed: 1\n", "", "my.yaml: seed is missing; it must be a whole number."),
+        ("name: demo\n", "", "my.yaml: name is missing; it must be text."),
+        ("workdir: runs/demo\n", "", "my.yaml: workdir is missing; it must be text."),
         ("seed: 1", "seed: one", "my.yaml: seed is 'one' but must be a whole number."),
         ("  temperature: 2.0", "  temprature: 2.0", "my.yaml: there is no field distil.temprature; did you mean"),
         ("  temperature: 2.0", "  temperature: 0.0", "my.yaml: distil.temperature is 0.0 but must be"),
         ("seed: 1", "seed: [", "my.yaml is not YAML: "),
+        ("  source: library-docs", "  source: 2026-01-01", "my.yaml: corpus.source is datetime.date(2026, 1, 1) but"),
     ],
 )
 def test_yaml_that_is_wrong_names_file_and_path(old: str, new: str, sentence: str) -> None:
@@ -94,6 +97,29 @@ def test_yaml_that_is_wrong_names_file_and_path(old: str, new: str, sentence: st
         from_yaml(text.replace(old, new, 1), "my.yaml")
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_yaml_of_an_older_version_gets_the_defaults_of_what_it_lacks_and_says_which() -> None:
+    data = yaml.safe_load(to_yaml(replace(recipe("demo"), seed=0)))
+    del data["seed"], data["distil"]["row_log"], data["evaluate"]["micro_batch"]
+    told: list[str] = []
+    assert from_yaml(yaml.safe_dump(data), "my.yaml", told.append) == replace(recipe("demo"), seed=0)
+    names = "seed, distil.row_log, evaluate.micro_batch"
+    assert told == [f"my.yaml does not give {names}: there the default is taken."]
+
+
+def test_yaml_without_a_whole_group_names_some_of_its_fields_and_their_number() -> None:
+    data = yaml.safe_load(to_yaml(recipe("demo")))
+    del data["tune"]
+    told: list[str] = []
+    assert from_yaml(yaml.safe_dump(data), "my.yaml", told.append) == recipe("demo")
+    fields = [name for name in flat(recipe("demo")) if name.startswith("tune.")]
+    assert told[0].startswith(f"my.yaml does not give {', '.join(fields[:5])} and {len(fields) - 5} more: ")
+
+
+def test_yaml_that_gives_every_field_says_nothing() -> None:
+    for name in NAMES:
+        from_yaml(to_yaml(recipe(name)), "my.yaml", pytest.fail)
 
 
 @pytest.mark.parametrize("text", ["", "3", "- a"])

@@ -85,7 +85,7 @@ def test_console_with_an_unknown_total_shows_the_count() -> None:
 
 def test_console_planned_says_reuse_or_the_reasons() -> None:
     console, shown = a_console(terminal=False)
-    console.planned(SimpleNamespace(stage="corpus", fingerprint="ab12", reused=True, why=()))  # type: ignore[arg-type]
+    console.planned(SimpleNamespace(stage="corpus", fingerprint="ab12", reused=True, why=(), made_with=""))  # type: ignore[arg-type]
     console.planned(SimpleNamespace(stage="distil", fingerprint="cd34", reused=False, why=("a [b]", "c")))  # type: ignore[arg-type]
     first, second = shown.getvalue().splitlines()
     assert first.split() == ["=", "corpus", "ab12", "would", "be", "reused"]

@@ -146,6 +146,23 @@ def test_override_twice_takes_the_last() -> None:
     assert override(Whole(), [("seed", "1"), ("seed", "2")]).seed == 2
 
 
+def test_override_of_a_group_and_of_a_field_inside_of_it_asks_for_one_of_the_two() -> None:
+    with pytest.raises(InputError, match=r"^--distil\.phases and a field inside of it are both given"):
+        override(Whole(), [("distil.phases.0.steps", "3"), ("distil.phases", "[]")])
+
+
+def test_override_of_a_group_that_is_not_there_makes_it_and_wants_what_it_needs() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Outer:
+        whole: Whole | None = None
+        phase: Phase | None = None
+
+    made = override(Outer(), [("whole.distil.adapt.steps", "7"), ("whole.seed", "3")])
+    assert made == Outer(whole=Whole(seed=3, distil=Learning(adapt=Phase(steps=7))))
+    with pytest.raises(InputError, match=r"^phase\.steps is missing; it must be a whole number\.$"):
+        override(Outer(), [("phase.rate", "2")])
+
+
 def test_override_leaves_the_config_it_was_given_alone() -> None:
     config = Whole()
     override(config, [("seed", "1")])

@@ -11,9 +11,7 @@ from rich.console import Console as Terminal
 from pipeline.console import Console
 from pipeline.reuse import Made, Reuse
 from stages.storage import Folder
-from stages.where import Where, elsewhere
-
-VERSION = 1
+from stages.where import Where, elsewhere, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +32,13 @@ class File:
     words: int
 
 
+@stage(name="gather", version=1)
 def gather(config: Words, where: Where) -> File:
     where.folder.write_bytes("words.txt", config.text.encode())
     return File(folder=where.folder, words=len(config.text.split()))
 
 
+@stage(name="count", version=1)
 def count(config: Counting, gathered: File, earlier: File | None, where: Where) -> File:
     """Leaves a file behind when it fails, and says in its result whether it found one."""
     found = where.folder.exists("half.txt")
@@ -70,8 +70,8 @@ class Bench:
             plan=plan,
             on_metrics=lambda stage, at, metrics: self.seen.append((stage, at, metrics)),
         )
-        gathered = step(gather, words, name="gather", seeded=False)
-        return gathered, step(count, counting, gathered, None, name="count")
+        gathered = step(gather, words, seeded=False)
+        return gathered, step(count, counting, gathered, None)
 
 
 @pytest.fixture
@@ -174,6 +174,27 @@ def test_step_whose_record_has_other_fields_runs_again_and_says_so(bench: Bench)
     assert replace(again, why=(), seconds=0) == replace(made, why=(), seconds=0)
 
 
-def test_step_named_by_its_module(tmp_path: Path) -> None:
+def test_step_is_named_as_its_stage_declares_unless_the_graph_gives_another_name(tmp_path: Path) -> None:
     step = Reuse(root=Folder(str(tmp_path)), seed=0, watch=Console(Terminal(file=io.StringIO())))
-    assert step(gather, Words()).folder.path.parent == tmp_path / __name__.rsplit(".", 1)[-1]
+    assert step(gather, Words()).folder.path.parent == tmp_path / "gather"
+    assert step(gather, Words(), name="gather-2").folder.path.parent == tmp_path / "gather-2"
+
+
+def test_step_whose_function_has_moved_reuses_and_one_with_a_newer_version_runs_again(tmp_path: Path) -> None:
+    def moved(config: Words, where: Where) -> File:
+        return gather(config, where)
+
+    step = Reuse(root=Folder(str(tmp_path)), seed=0, watch=Console(Terminal(file=io.StringIO())))
+    first = step(gather, Words())
+    assert step(stage(name="gather", version=1)(moved), Words()).artifact == first.artifact
+    again = step(stage(name="gather", version=2)(moved), Words())
+    assert (again.reused, again.why) == (False, ("code version 1 → 2",))
+
+
+def test_step_of_a_function_that_declares_nothing_is_refused(tmp_path: Path) -> None:
+    def plain(config: Words, where: Where) -> File:
+        return gather(config, where)
+
+    step = Reuse(root=Folder(str(tmp_path)), seed=0, watch=Console(Terminal(file=io.StringIO())))
+    with pytest.raises(TypeError, match=r"plain.* is no stage: mark it with @stage"):
+        step(plain, Words())

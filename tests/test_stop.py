@@ -15,9 +15,7 @@ from pipeline.stop import Stop, Terminated, stopping
 from pipeline.tuning.trial import Unwatched
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
-from stages.where import Where
-
-VERSION = 1
+from stages.where import Where, stage
 
 
 def terminate() -> None:
@@ -100,6 +98,7 @@ def test_stopping_outside_of_the_main_thread_hears_nothing_and_fails_nothing() -
     assert heard == [False]
 
 
+@stage(name="train", version=1)
 def train(config: Words, where: Where) -> File:
     """A training of ten steps that is told to stop in the fourth; it goes on after its checkpoint."""
     done = int(where.folder.read_bytes("step")) if where.folder.exists("step") else 0
@@ -113,12 +112,14 @@ def train(config: Words, where: Where) -> File:
     return File(folder=where.folder, words=10)
 
 
+@stage(name="train", version=1)
 def train_whose_last_step_is_interrupted(config: Words, where: Where) -> File:
     where.should_stop()
     terminate()
     return File(folder=where.folder, words=10)
 
 
+@stage(name="train", version=1)
 def train_whose_workers_are_terminated_too(config: Words, where: Where) -> File:
     where.should_stop()
     terminate()
@@ -143,13 +144,13 @@ def test_step_told_to_stop_is_not_recorded_and_continues(tmp_path: Path) -> None
 
 def test_step_that_ended_in_spite_of_sigterm_is_recorded_and_the_next_does_not_begin(tmp_path: Path) -> None:
     with pytest.raises(Terminated), stopping() as stop:
-        step_over(tmp_path, stop, [])(train_whose_last_step_is_interrupted, Words(), name="t")
-    assert step_over(tmp_path, Stop(), [])(train_whose_last_step_is_interrupted, Words(), name="t").reused
+        step_over(tmp_path, stop, [])(train_whose_last_step_is_interrupted, Words())
+    assert step_over(tmp_path, Stop(), [])(train_whose_last_step_is_interrupted, Words()).reused
 
 
 def test_step_that_fails_once_sigterm_came_was_terminated(tmp_path: Path) -> None:
     with pytest.raises(Terminated), stopping() as stop:
-        step_over(tmp_path, stop, [])(train_whose_workers_are_terminated_too, Words(), name="t")
+        step_over(tmp_path, stop, [])(train_whose_workers_are_terminated_too, Words())
 
 
 def test_step_that_is_reused_is_told_to_on_reused_and_a_made_one_is_not(tmp_path: Path) -> None:
@@ -158,5 +159,5 @@ def test_step_that_is_reused_is_told_to_on_reused_and_a_made_one_is_not(tmp_path
         step = Reuse(
             root=Folder(str(tmp_path)), seed=0, watch=Unwatched(), on_reused=lambda made: told.append(made.stage)
         )
-        step(gather_words, Words(), name="gather")
+        step(gather_words, Words())
         assert told == expected

@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
 from typing import Literal, get_type_hints
 
-from pipeline.annotations import from_text, members_of
-from pipeline.fields import Scalar
+from pipeline.annotations import members_of
+from pipeline.fields import Scalar, from_text
 from pipeline.names import unknown
 from stages.distil_config import DistilConfig
 from stages.errors import ConfigError, InputError

@@ -76,7 +76,7 @@ class Ledger:
         self._trials: dict[int, Trial] = {}
         for name in folder.names():
             if name.endswith(".json"):
-                trial = from_plain(Trial, json.loads(folder.read_bytes(name)), name)
+                trial = from_plain(Trial, json.loads(folder.read_bytes(name)), name, lenient=True)
                 self._trials[trial.number] = trial
 
     def __getstate__(self) -> dict[str, Any]:

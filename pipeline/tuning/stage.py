@@ -30,9 +30,7 @@ from stages.distil_config import DistilConfig
 from stages.storage import Folder
 from stages.teacher import Teacher
 from stages.train import gpu_wanted
-from stages.where import Where
-
-VERSION = 1
+from stages.where import Where, stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +50,7 @@ class Searching:
     board: Board
     live: Live
 
+    @stage(name=STAGE, version=1)
     def search(self, config: Searched, teacher: Teacher, blocks: Blocks, where: Where) -> Search:
         """Try settings on small budgets, then the best of them and the paper's again, on fresh seeds.
 
@@ -128,10 +127,10 @@ class Searching:
         )
 
 
-def step_of(step: Reuse, stage: Callable[..., Search], config: PipelineConfig, ready: Products) -> Made[Search]:
+def step_of(step: Reuse, search: Callable[..., Search], config: PipelineConfig, ready: Products) -> Made[Search]:
     """The search as a step, like those in `pipeline.run.graph`."""
     searched = Searched(tune=config.tune, distil=config.distil)
-    return step(stage, searched, ready.teacher, ready.blocks, name=STAGE)
+    return step(search, searched, ready.teacher, ready.blocks)
 
 
 def fresh_seeds(seed: int, number: int) -> tuple[int, ...]:

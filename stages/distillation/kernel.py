@@ -37,8 +37,6 @@ def launch(
         teacher,
         labels_C,
         rows_C2,
-        mine_CP.stride(0),
-        teacher.stride(0),
         mine_CP.shape[1],
         vocabulary,
         1 / temperature,
@@ -53,13 +51,27 @@ def launch(
 
 
 @triton.jit
+def _block(row_ptr, words, width, vocabulary):  # type: ignore[no-untyped-def]
+    """These words' logits in fp32, −inf beyond the vocabulary; read by the row's width in memory, since only where the
+    bound is a multiple of 16 are 16 bytes read at once."""
+    low = float("-inf")
+    logits = tl.load(row_ptr + words, mask=words < width, other=low).to(tl.float32)
+    return tl.where(words < vocabulary, logits, low)
+
+
+@triton.jit
+def _added(top, total, block, inverse):  # type: ignore[no-untyped-def]
+    """The largest logit and Σ exp((z − largest) · inverse) of a row, with one more block of it."""
+    higher = tl.maximum(top, tl.max(block, 0))
+    return higher, total * tl.exp((top - higher) * inverse) + tl.sum(tl.exp((block - higher) * inverse), 0)
+
+
+@triton.jit
 def _kernel(  # type: ignore[no-untyped-def]
     mine_ptr,
     theirs_ptr,
     labels_ptr,
     rows_ptr,
-    mine_stride,
-    theirs_stride,
     width,
     vocabulary,
     inverse,
@@ -71,30 +83,23 @@ def _kernel(  # type: ignore[no-untyped-def]
 ):
     """First the maxima and sums of exponentials of a row, block by block; then gradient and losses from them."""
     row = tl.program_id(0).to(tl.int64)
-    mine_ptr += row * mine_stride
-    theirs_ptr += row * theirs_stride
+    mine_ptr += row * width
+    theirs_ptr += row * width
     label = tl.load(labels_ptr + row)
     counted = label != IGNORE
     lanes = tl.arange(0, BLOCK)
-    low = float("-inf")
     zero = tl.full([], 0.0, tl.float32)
-    top, total, total_1 = zero + low, zero, zero  # of the student: its largest logit, Σ exp at T and at T = 1
-    top_q, total_q = zero + low, zero  # of the teacher
+    lowest = zero + float("-inf")
+    top, total, total_1 = lowest, zero, zero  # of the student: its largest logit, Σ exp at T and at T = 1
+    top_q, total_q = lowest, zero  # of the teacher
     for start in range(0, width, BLOCK):
-        words = start + lanes
-        # By the row's width in memory: only where the bound is a multiple of 16 are 16 bytes read at once.
-        there, within = words < width, words < vocabulary
-        z = tl.where(within, tl.load(mine_ptr + words, mask=there, other=low).to(tl.float32), low)
-        higher = tl.maximum(top, tl.max(z, 0))
-        if TAUGHT:
-            total = total * tl.exp((top - higher) * inverse) + tl.sum(tl.exp((z - higher) * inverse), 0)
-            y = tl.where(within, tl.load(theirs_ptr + words, mask=there, other=low).to(tl.float32), low)
-            higher_q = tl.maximum(top_q, tl.max(y, 0))
-            total_q = total_q * tl.exp((top_q - higher_q) * inverse) + tl.sum(tl.exp((y - higher_q) * inverse), 0)
-            top_q = higher_q
+        z = _block(mine_ptr, start + lanes, width, vocabulary)
         if counted:
-            total_1 = total_1 * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), 0)
-        top = higher
+            _, total_1 = _added(top, total_1, z, 1.0)
+        if TAUGHT:
+            y = _block(theirs_ptr, start + lanes, width, vocabulary)
+            top_q, total_q = _added(top_q, total_q, y, inverse)
+        top, total = _added(top, total, z, inverse)
     cross_entropy = zero
     if counted:
         cross_entropy = tl.log(total_1) + top - tl.load(mine_ptr + label).to(tl.float32)
@@ -102,21 +107,18 @@ def _kernel(  # type: ignore[no-untyped-def]
     tl.debug_barrier()  # the label's logit is read before any warp writes over it
     for start in range(0, width, BLOCK):
         words = start + lanes
-        # By the row's width in memory: only where the bound is a multiple of 16 are 16 bytes read at once.
-        there, within = words < width, words < vocabulary
-        z = tl.where(within, tl.load(mine_ptr + words, mask=there, other=low).to(tl.float32), low)
+        z = _block(mine_ptr, words, width, vocabulary)
         gradient = tl.zeros([BLOCK], tl.float32)
         if TAUGHT:
-            y = tl.where(within, tl.load(theirs_ptr + words, mask=there, other=low).to(tl.float32), low)
+            y = _block(theirs_ptr, words, width, vocabulary)
             log_p = (z - top) * inverse - tl.log(total)
             log_q = (y - top_q) * inverse - tl.log(total_q)
             q = tl.exp(log_q)
-            divergence += tl.sum(tl.where(within, q * (log_q - log_p), 0.0), 0)
+            divergence += tl.sum(tl.where(words < vocabulary, q * (log_q - log_p), 0.0), 0)
             gradient += (tl.exp(log_p) - q) * ce
         if counted:
-            one_hot = tl.where(words == label, 1.0, 0.0)
-            gradient += (tl.exp(z - top) / total_1 - one_hot) * mlm
-        gradient = tl.where(within, gradient, 0.0)  # beyond the vocabulary nothing is learned
-        tl.store(mine_ptr + words, gradient.to(mine_ptr.dtype.element_ty), mask=there)
+            gradient += (tl.exp(z - top) / total_1 - tl.where(words == label, 1.0, 0.0)) * mlm
+        gradient = tl.where(words < vocabulary, gradient, 0.0)  # beyond the vocabulary nothing is learned
+        tl.store(mine_ptr + words, gradient.to(mine_ptr.dtype.element_ty), mask=words < width)
     tl.store(rows_ptr + 2 * row, divergence)
     tl.store(rows_ptr + 2 * row + 1, cross_entropy)
