@@ -4,8 +4,8 @@
 
 FOLDER, as `.ci/nightly` makes it, holds a file `<benchmark>.json` for each benchmark, whose last line is what that
 prints with `--json`. Every number in them is a metric, such as `step/demo/ours/tokens_per_second`; the machine and the
-commit are tags. The run goes where `distil run` without `--tracking.uri` would put it: to MLFLOW_TRACKING_URI, or runs/mlflow.db.
-Prints what differs by more than a tenth from the run before it on the same kind of machine.
+commit are tags. The run goes where `distil run` without `--tracking.uri` would put it: to MLFLOW_TRACKING_URI, or into
+runs/mlflow.db. Prints what differs by more than a tenth from the run before it on the same kind of machine.
 """
 
 import argparse
