@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import ray
 import torch
 from shapes import SHAPES, Shape, student_of, teacher_of
 from tokenizers import Tokenizer
@@ -62,7 +63,7 @@ class Clock:
         return result
 
 
-def timed_loop(config: dict[str, Job]) -> None:
+def timed_loop(config: dict[str, ray.ObjectRef[Job]]) -> None:
     """The worker's loop as it is; then, where there is one worker, the bare step. Leaves seconds a step in a file.
 
     Imports here, as Ray sends this function by value to the workers.
@@ -75,7 +76,7 @@ def timed_loop(config: dict[str, Job]) -> None:
     forward, step = Clock(stages.loop.accumulate), Clock(stages.loop.update)
     stages.loop.accumulate, stages.loop.update = forward, step
     stages.loop.loop(config)
-    job, seconds = config["job"], step.ended[-1] - step.ended[WARM - 1]
+    job, seconds = ray.get(config["job"]), step.ended[-1] - step.ended[WARM - 1]
     found = {"steps": len(step.ended) - WARM, "seconds": seconds, "threads": torch.get_num_threads()}
     if job.config.workers == 1:
         bare: list[float] = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.delivery import Delivery, Refused, first_line
 from pipeline.held import Held
-from pipeline.patience import NOTICE, PATIENCE, REFUSALS, hurried, outlast
+from pipeline.patience import NOTICE, PATIENCE, QUIET, REFUSALS, hurried, outlast
 from pipeline.registry import PublishedModel, register
 from pipeline.stop import Terminated
 from pipeline.store import Store
@@ -129,7 +129,7 @@ class Live:
     def _end(self, status: str, reason: str, deadline: float) -> None:
         with hurried() if status == "KILLED" else nullcontext():
             try:
-                lost = self._delivery.close(deadline - time.monotonic(), say=self._tell)
+                lost = self._delivery.close(deadline - time.monotonic(), say=self._tell, quiet=QUIET)
             except (KeyboardInterrupt, Terminated):
                 self.problems += self._delivery.close(0.0)
                 raise

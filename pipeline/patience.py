@@ -9,6 +9,8 @@ from pipeline.delivery import first_line
 
 PATIENCE, NOTICE = 600.0, 10.0
 """Seconds that a server which is away is waited for at the end of a run; of one that was told to stop."""
+QUIET = 5.0
+"""Seconds of such a wait after which it is spoken of."""
 REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
 """MLflow's codes for a request that will never succeed."""
 

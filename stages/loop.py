@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -37,12 +38,12 @@ from stages.stream import Share, share_of, stream
 Batches = Iterable[tuple[NDArray[np.int64], Masked]]
 
 
-def loop(config: dict[str, Job]) -> None:
-    """Train from the newest checkpoint to the plan's last step. `config` holds the `Job`; Ray Train wants a dict.
+def loop(config: dict[str, ray.ObjectRef[Job]]) -> None:
+    """Train from the newest checkpoint to the plan's last step. `config` refers to the `Job`; Ray Train wants a dict.
 
     What another start would meet again is told to the driver once, and the start after it ends at once.
     """
-    job, context = config["job"], ray.train.get_context()
+    job, context = ray.get(config["job"]), ray.train.get_context()
     post = Post(job.mailbox)
     try:
         if not post.failed:

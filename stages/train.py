@@ -6,6 +6,7 @@ For teacher and student alike: a `Lesson` says what is learned (from which weigh
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import ray
@@ -51,11 +52,37 @@ class Trained:
         return self.tokens / max(self.seconds, 1e-9)
 
 
-def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, steps: int | None = None) -> Trained:
+def fit(job: Job) -> None:
+    """Run a job's workers under Ray Train, each in a process of its own, until all have ended; raises Ray's errors."""
+
+    trainer = TorchTrainer(
+        loop,
+        # A reference: Ray Train's controller, which only hands it on, would import the workers' libraries to read it.
+        train_loop_config={"job": ray.put(job)},
+        scaling_config=scaling(job.config, job.use_gpu),
+        run_config=RunConfig(
+            # A new name every time: what is continued is our checkpoint, found by its manifest, never Ray's.
+            name=f"train-{time.time_ns():x}",
+            storage_path=(job.folder / "ray").uri,
+            failure_config=FailureConfig(max_failures=job.config.max_failures),
+        ),
+    )
+    trainer.fit()
+
+
+def train(
+    config: TrainConfig,
+    lesson: Lesson,
+    blocks: Blocks,
+    where: Where,
+    *,
+    steps: int | None = None,
+    fit: Callable[[Job], None] = fit,
+) -> Trained:
     """Train `lesson` on `blocks` to the end; continues from the newest whole checkpoint in `where.folder`.
 
-    `steps` overrides what `config` says of the length. What was reported before the checkpoint is told to `where` once
-    more, since whoever listens may have missed its end.
+    `steps` overrides what `config` says of the length; `fit` is who has the workers' loop called. What was reported
+    before the checkpoint is told to `where` once more, since whoever listens may have missed its end.
 
     Raises `InputError` for a corpus smaller than a batch, a GPU that is not there, more workers than can share, a mask
     rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
@@ -85,20 +112,9 @@ def train(config: TrainConfig, lesson: Lesson, blocks: Blocks, where: Where, *, 
             use_gpu=use_gpu,
             mailbox=heard.mailbox,
         )
-        trainer = TorchTrainer(
-            loop,
-            train_loop_config={"job": job},
-            scaling_config=scaling(config, use_gpu),
-            run_config=RunConfig(
-                # A new name every time: what is continued is our checkpoint, found by its manifest, never Ray's.
-                name=f"train-{time.time_ns():x}",
-                storage_path=(where.folder / "ray").uri,
-                failure_config=FailureConfig(max_failures=config.max_failures),
-            ),
-        )
         problem: BaseException | None = None
         try:
-            trainer.fit()
+            fit(job)
         except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
             problem = error
     (where.folder / "ray").remove()

@@ -1,4 +1,4 @@
-"""Training end to end under Ray Train: it learns, reports, continues bit for bit, and two workers do as one."""
+"""Training end to end: it learns, reports, and continues bit for bit; in this process, without Ray Train's own."""
 
 import shutil
 from dataclasses import replace
@@ -6,26 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical
+from trainings import CONFIG, STEPS, Run, assert_bit_identical, here
 from transformers import AutoModelForMaskedLM
 
 from stages import checkpoint
 from stages.blocks import Blocks
-from stages.distillation.plan import Plan
 from stages.distillation.schedule import learning_rate_factor
-from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
 from stages.errors import ConfigError, InputError
 from stages.heldout import heldout, score_all
-from stages.job import Job, Lesson
-from stages.loop import micro_batches, rule_of
-from stages.models import load_model
+from stages.job import Lesson
 from stages.storage import Folder
-from stages.stream import Piece, share_of
 from stages.train import Trained, finished, gpu_wanted, train, worker_cpus
 from stages.train_config import TrainConfig
 
-pytestmark = pytest.mark.timeout(400)  # three trainings, each of several processes: 15 s on an idle machine
 CPU = torch.device("cpu")
 
 
@@ -33,7 +26,7 @@ CPU = torch.device("cpu")
 def whole(ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One training from its first step to its last."""
     run = Run(tmp_path_factory.mktemp("whole"))
-    run.trained = train(CONFIG, lesson, blocks, run.where())
+    run.trained = train(CONFIG, lesson, blocks, run.where(), fit=here)
     return run
 
 
@@ -84,7 +77,7 @@ def test_train_stopped_half_way_ends_bit_for_bit_as_if_it_had_not_been(
         name = f"step-{step:08d}"
         shutil.copytree(whole.folder / "checkpoints" / name, tmp_path / "checkpoints" / name)
     (tmp_path / "checkpoints" / "step-00000008" / checkpoint.MANIFEST).unlink()
-    trained = train(replace(CONFIG, keep_checkpoints=1), lesson, blocks, run.where())
+    trained = train(replace(CONFIG, keep_checkpoints=1), lesson, blocks, run.where(), fit=here)
     assert [step for step, _ in run.metrics] == [2, 4, 6, 8, 10, 12]  # those of the checkpoint are told once more
     assert run.notices == ["passed over a checkpoint: step-00000008: it has no manifest.json: writing it was cut short;"
                            " going on from step 4."]  # fmt: skip
@@ -98,49 +91,6 @@ def _without_time(trained: Trained) -> list[dict[str, float]]:
     return [
         {k: v for k, v in report.items() if k not in ("tokens_per_second", "checkpoint")} for report in trained.history
     ]
-
-
-def plain_training(config: TrainConfig, lesson: Lesson, blocks: Blocks) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """(weights, loss of each step): the same training as a loop in this process, with neither Ray nor workers."""
-    assert lesson.teacher is not None
-    assert config.steps is not None
-    plan = Plan(shard_rows=tuple(s.rows for s in blocks.shards), global_batch=12, steps=config.steps, seed=SEED)
-    job = Job(lesson=lesson, config=config, plan=plan, blocks=blocks, folder=blocks.folder, seed=SEED, use_gpu=False)
-    rule = rule_of(job)
-    share = share_of(blocks, plan, rule, seed=SEED, worker=0, workers=1, first_step=0)
-    student = load_model(lesson.start, torch.float32, CPU, dropout=config.dropout).train()
-    teacher = load_model(lesson.teacher, torch.float32, CPU).eval()
-    optimizer = adamw(student, learning_rate=1.0, weight_decay=config.weight_decay)
-    counts = Counts(positions=12 * 16, masked=12 * rule.masked_per_block)
-    plain = Arithmetic(device=CPU, dtype=torch.float32, scaler=torch.amp.GradScaler("cpu", enabled=False))
-    step, losses = 0, []
-    for window in plan.windows(0):
-        _, masked = share.read(Piece(window, window.first_step, min(window.first_step + window.steps, plan.steps)))
-        for batch in micro_batches(masked, 12, CPU):
-            kl, ce, cos = accumulate(Learner(student, lesson.weights), teacher, [batch], counts, plain).tolist()
-            losses.append(5 * 4 * kl / counts.positions + 2 * ce / counts.masked + cos / counts.positions)
-            factor = learning_rate_factor(step, steps=plan.steps, warmup=config.warmup)
-            update(student, optimizer, config.learning_rate * factor, plain)
-            step += 1
-    assert step == plan.steps
-    return {name: p.detach() for name, p in student.named_parameters()}, losses
-
-
-def test_train_two_workers_learn_what_a_plain_loop_learns(
-    ray_session: None, blocks: Blocks, lesson: Lesson, tmp_path: Path
-) -> None:
-    """A global batch of 12 in 4 streams, micro-batches of 4: 6 rows a worker, 4 + 2. No dropout: it is per worker."""
-    config = replace(CONFIG, steps=6, workers=2, dropout=0.0, log_every=1, learning_rate=1e-3)
-    expected, losses = plain_training(config, lesson, blocks)
-    run = Run(tmp_path)
-    train(config, lesson, blocks, run.where())
-    assert [metrics["loss"] for _, metrics in run.metrics] == pytest.approx(losses, rel=1e-4)
-    found = run.tensors(6)
-    moved = load_file(lesson.start.path / "model.safetensors")
-    for name, weights in expected.items():
-        if not name.endswith("k_lin.bias"):  # its gradient is 0 but for rounding, which AdamW makes a step of
-            change = (weights - moved[name]).norm()
-            assert (found[name] - weights).norm() < 1e-2 * change, name
 
 
 def test_finished_without_or_before_the_last_checkpoint_is_an_error(tmp_path: Path, whole: Run) -> None:

@@ -4,14 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ray
 import torch
 from published import tiny_tokenizer
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 from tiny import WORDS, tiny_bert
 
 from stages.distillation.loss_weights import LossWeights
 from stages.distillation.student import take_blocks
-from stages.job import Lesson
+from stages.job import Job, Lesson
+from stages.loop import loop
 from stages.storage import Folder
 from stages.train import Trained
 from stages.train_config import TrainConfig
@@ -49,6 +53,18 @@ class Run:
 
     def tensors(self, step: int, file: str = "model") -> dict[str, torch.Tensor]:
         return load_file(self.folder / "checkpoints" / f"step-{step:08d}" / f"{file}.safetensors")
+
+
+def here(job: Job) -> None:
+    """One worker's loop in this process, Ray Data and the mailbox with it: what a training does where no process of
+    its own is asked for, without the ten seconds that Ray Train takes to start one."""
+    assert job.config.workers == 1
+    threads = torch.get_num_threads()
+    try:
+        local = ScalingConfig(num_workers=0)  # Ray Train's local mode
+        TorchTrainer(loop, train_loop_config={"job": ray.put(job)}, scaling_config=local).fit()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tiny_lesson(folder: Path) -> Lesson:
