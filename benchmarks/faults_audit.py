@@ -10,12 +10,12 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from pipeline.record import read_artifact, read_record
-from stages import checkpoint
-from stages.blocks import Blocks
-from stages.checkpoint import TrainState
-from stages.distillation.plan import Plan
+from pipeline.records.record import read_artifact, read_record
+from stages.distillation.data_order import Plan
 from stages.storage import Folder
+from stages.tokens.blocks import Blocks
+from stages.training.checkpoints import checkpoint
+from stages.training.checkpoints.checkpoint import TrainState
 
 
 @dataclass(frozen=True)

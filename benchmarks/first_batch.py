@@ -23,13 +23,13 @@ import ray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.cluster import start_local
-from stages.blocks import Shard
+from pipeline.runtime.cluster import start_local
+from stages.distillation.data_order import Plan
 from stages.distillation.masking import mask_rule
-from stages.distillation.plan import Plan
-from stages.packing import ROW_GROUP
 from stages.storage import Folder
-from stages.stream import Share, stream
+from stages.tokens.blocks import Shard
+from stages.tokens.packing import ROW_GROUP
+from stages.training.loader import Share, stream
 
 LENGTH, VOCABULARY, SPECIAL, SHARD_ROWS, BATCH = 64, 8192, 5, 50_000, 256
 

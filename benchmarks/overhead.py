@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--part bert-base] [--part demo] [--part two-workers] [--seconds 65] [--json]
 
-Trains a student of a random teacher on synthetic blocks through `stages.train.train`, as `distil run` does, with one
+Trains a student of a random teacher on synthetic blocks through `stages.training.driver.train`, as `distil run` does, with one
 worker: masks, reports every 10 steps, an epoch boundary, a checkpoint in the middle. `pipeline_ratio` is its tokens per
 second, from the second step's end to the last step's end by the wall clock, divided by the bare step's:
 `accumulate` and `update` with the very models, optimiser, threads and arithmetic, in the same process as soon as the
@@ -29,16 +29,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-import stages.loop
-from pipeline.cluster import cluster
-from stages.blocks import Blocks, Shard
-from stages.distillation.loss_weights import LossWeights
-from stages.job import Job, Lesson
+import stages.training.worker
+from pipeline.runtime.cluster import cluster
+from stages.context import StageContext
+from stages.distillation.losses.weights import LossWeights
 from stages.storage import Folder
-from stages.train import train
-from stages.train_config import TrainConfig
-from stages.vocabulary import vocabulary_of
-from stages.where import Where
+from stages.tokens.blocks import Blocks, Shard
+from stages.tokens.vocabulary import vocabulary_of
+from stages.training.config import TrainConfig
+from stages.training.driver import train
+from stages.training.job import Job, TrainingTask
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WARM = 2
@@ -71,11 +71,11 @@ def timed_loop(config: dict[str, ray.ObjectRef[Job]]) -> None:
     import torch
     import torch.distributed as dist
 
-    import stages.loop
+    import stages.training.worker
 
-    forward, step = Clock(stages.loop.accumulate), Clock(stages.loop.update)
-    stages.loop.accumulate, stages.loop.update = forward, step
-    stages.loop.loop(config)
+    forward, step = Clock(stages.training.worker.accumulate), Clock(stages.training.worker.update)
+    stages.training.worker.accumulate, stages.training.worker.update = forward, step
+    stages.training.worker.loop(config)
     job, seconds = ray.get(config["job"]), step.ended[-1] - step.ended[WARM - 1]
     found = {"steps": len(step.ended) - WARM, "seconds": seconds, "threads": torch.get_num_threads()}
     if job.config.workers == 1:
@@ -90,7 +90,7 @@ def timed_loop(config: dict[str, ray.ObjectRef[Job]]) -> None:
         job.folder.write_bytes("timed.json", json.dumps(found).encode())
 
 
-def lesson_of(shape: Shape, folder: Path) -> Lesson:
+def lesson_of(shape: Shape, folder: Path) -> TrainingTask:
     """A random teacher and a student of it on disk, with a tokenizer of as many words."""
     words = {word: number for number, word in enumerate((*SPECIAL, *(f"w{n}" for n in range(shape.vocabulary - 5))))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
@@ -100,7 +100,7 @@ def lesson_of(shape: Shape, folder: Path) -> Lesson:
         model.save_pretrained(folder / name)
         PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / name)
     weights = LossWeights(ce_positions=shape.ce_positions)
-    return Lesson(start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=weights)
+    return TrainingTask(start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=weights)
 
 
 def blocks_of(shape: Shape, rows: int, folder: Path, tokenizer: Path) -> Blocks:
@@ -132,7 +132,7 @@ def trained(shape: Shape, steps: int, *, workers: int, threads: int) -> dict[str
     """What `timed_loop` found in one training of so many steps, over one epoch boundary."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        lesson = lesson_of(shape, folder)
+        task = lesson_of(shape, folder)
         (folder / "blocks").mkdir()
         blocks = blocks_of(shape, steps * shape.rows * 2 // 3, folder / "blocks", folder / "start")
         middle = steps // 2 + 1
@@ -141,11 +141,14 @@ def trained(shape: Shape, steps: int, *, workers: int, threads: int) -> dict[str
             mask_rate=shape.mask_rate, workers=workers, threads=threads, checkpoint_every=middle,
             evaluate_every=steps, evaluate_blocks=8, max_failures=0,
         )  # fmt: skip
-        whole, stages.loop.loop = stages.loop.loop, timed_loop  # for the workers: `train` looks it up there
+        whole, stages.training.worker.loop = (
+            stages.training.worker.loop,
+            timed_loop,
+        )  # for the workers: `train` looks it up there
         try:
-            train(config, lesson, blocks, Where(folder=Folder(str(folder / "training")), seed=0))
+            train(config, task, blocks, StageContext(folder=Folder(str(folder / "training")), seed=0))
         finally:
-            stages.loop.loop = whole
+            stages.training.worker.loop = whole
         found: dict[str, float] = json.loads((folder / "training" / "timed.json").read_text())
     found |= {"tokens_per_second": found["steps"] * shape.tokens / found["seconds"]}
     print(f"{workers} worker(s) of {threads} thread(s): {found}", file=sys.stderr, flush=True)

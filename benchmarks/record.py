@@ -18,11 +18,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pipeline.environment import environment
-from pipeline.hardware import hardware
-from pipeline.live import legal
-from pipeline.store import TrackingConfig, store_of
-from pipeline.tracking import quiet_mlflow
+from pipeline.runtime.environment import environment
+from pipeline.runtime.hardware import hardware
+from pipeline.tracking.live_run import legal
+from pipeline.tracking.run import quiet_mlflow
+from pipeline.tracking.store import TrackingConfig, store_of
 from stages.errors import InputError
 
 CHANGE = 0.1

@@ -27,23 +27,23 @@ from step import flops
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline import recipes
-from pipeline.cluster import start_local
-from pipeline.quiet import quiet_libraries
-from stages.blocks import Blocks
-from stages.corpus import gather
-from stages.corpus_config import CorpusConfig
-from stages.distil import distil
-from stages.distillation.loss_weights import LossWeights
+from pipeline.cli.quiet_libraries import quiet_libraries
+from pipeline.runtime.cluster import start_local
+from stages.context import StageContext
+from stages.corpus.config import CorpusConfig
+from stages.corpus.stage import gather
+from stages.distil.stage import distil
+from stages.distillation.data_order import Plan
+from stages.distillation.losses.weights import LossWeights
 from stages.distillation.masking import mask_rule
-from stages.distillation.plan import Plan
-from stages.distillation.step import Counts, Learner, accumulate
+from stages.distillation.step import Counts, DistillationModule, accumulate
 from stages.storage import Folder
-from stages.stream import share_of
-from stages.teacher import Teacher, fetch
-from stages.teacher_config import TeacherConfig
-from stages.tokens import pack
-from stages.tokens_config import TokensConfig
-from stages.where import Where
+from stages.teacher.config import TeacherConfig
+from stages.teacher.stage import Teacher, fetch
+from stages.tokens.blocks import Blocks
+from stages.tokens.config import TokensConfig
+from stages.tokens.stage import pack
+from stages.training.loader import share_of
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FILES = 300
@@ -113,14 +113,14 @@ def material(home: Path) -> tuple[Teacher, Blocks]:
     return teacher, pack(TokensConfig(block_length=128), corpus, teacher, place(home, "tokens"))
 
 
-def place(home: Path, name: str) -> Where:
-    return Where(folder=Folder(str(home / name)), seed=0)
+def place(home: Path, name: str) -> StageContext:
+    return StageContext(folder=Folder(str(home / name)), seed=0)
 
 
 def tokens_per_second(home: Path, teacher: Teacher, blocks: Blocks, workers: int, steps: int) -> float:
     """The median over reports, without the first third: caches are cold and buckets not yet arranged."""
     rates: list[float] = []
-    where = Where(
+    context = StageContext(
         folder=Folder(str(home / f"distil-{workers}")),
         seed=0,
         on_metrics=lambda step, metrics: rates.append(metrics["tokens_per_second"]),
@@ -129,7 +129,7 @@ def tokens_per_second(home: Path, teacher: Teacher, blocks: Blocks, workers: int
         recipes.demo().distil, steps=steps, workers=workers, threads=1, micro_batch=32 // workers, log_every=1,
         evaluate_every=steps, checkpoint_every=steps, evaluate_blocks=8,
     )  # fmt: skip
-    distil(config, teacher, blocks, where)
+    distil(config, teacher, blocks, context)
     return median(rates[len(rates) // 3 : -1])
 
 
@@ -140,7 +140,7 @@ def allreduce_bytes(shape: Shape) -> float:
             dist.init_process_group("gloo", init_method=f"file://{rendezvous.name}-ddp", rank=0, world_size=1)
     teacher = teacher_of(shape, torch.device("cpu"))
     weights = LossWeights(ce_positions=shape.ce_positions)
-    learner = DistributedDataParallel(Learner(student_of(teacher, shape), weights))
+    module = DistributedDataParallel(DistillationModule(student_of(teacher, shape), weights))
     sent: list[int] = []
 
     def count(_: object, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
@@ -149,10 +149,10 @@ def allreduce_bytes(shape: Shape) -> float:
         done.set_result(bucket.buffer())
         return done
 
-    learner.register_comm_hook(None, count)
+    module.register_comm_hook(None, count)
     counts = Counts(positions=shape.length, masked=shape.masked)
     batch = rows_of(batch_of(shape, torch.device("cpu")), 1)
-    accumulate(learner, teacher, [batch], counts, arithmetic_of(torch.device("cpu")))
+    accumulate(module, teacher, [batch], counts, arithmetic_of(torch.device("cpu")))
     return float(sum(sent))
 
 

@@ -12,12 +12,12 @@ from transformers import BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from stages.distillation.frozen import freeze
-from stages.distillation.layers import choose_layers
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.machine import attention_for, dtype_of
-from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
-from stages.distillation.student import take_blocks
+from stages.distillation.hardware import attention_for, dtype_of
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
+from stages.distillation.models.layers import choose_layers
+from stages.distillation.models.student import take_blocks
+from stages.distillation.step import Arithmetic, Batch, Counts, DistillationModule, accumulate, adamw, update
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ def ours(shape: Shape, device: torch.device) -> Callable[[int], None]:
     """A whole optimiser step as a training does it, over so many rows: forward, backward, clipping, AdamW."""
     teacher = teacher_of(shape, device)
     student = student_of(teacher, shape)
-    learner, batch = Learner(student, LossWeights(ce_positions=shape.ce_positions)), batch_of(shape, device)
+    module, batch = DistillationModule(student, LossWeights(ce_positions=shape.ce_positions)), batch_of(shape, device)
     arithmetic = arithmetic_of(device)
     frozen = freeze(teacher, arithmetic.dtype)
     optimizer = adamw(student, learning_rate=1e-5, weight_decay=0.0)
 
     def step(rows: int) -> None:
         counts = Counts(positions=rows * shape.length, masked=rows * shape.masked)
-        accumulate(learner, frozen, [rows_of(batch, rows)], counts, arithmetic)
-        update(learner, optimizer, 1e-5, arithmetic)
+        accumulate(module, frozen, [rows_of(batch, rows)], counts, arithmetic)
+        update(module, optimizer, 1e-5, arithmetic)
 
     return step
 

@@ -28,7 +28,7 @@ import torch
 from shapes import SHAPES, Shape, batch_of, no_gradients, ours, rows_of, student_of, teacher_of
 from torch import Tensor, nn
 
-from stages.distillation.machine import dtype_of, keep_freed_memory
+from stages.distillation.hardware import dtype_of, keep_freed_memory
 
 MATRIX_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12, "T4": 65e12}
 """Dense bf16 (T4: fp16) FLOP/s that vendors state, by a part of the card's name."""

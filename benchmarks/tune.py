@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.tuning.ledger import Ledger
-from pipeline.tuning.places import find_search
+from pipeline.tuning.tracking.which_search import find_search
 from stages.storage import Folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         workdir = (asked.workdir or Path(temporary) / "search").resolve()
         store = f"sqlite:///{workdir}/mlflow.db"
-        command = [sys.executable, "-m", "pipeline.cli", "tune", asked.recipe, "--trials", str(asked.trials)]
+        command = [sys.executable, "-m", "pipeline.cli.main", "tune", asked.recipe, "--trials", str(asked.trials)]
         command += ["--workdir", str(workdir), "--tracking.uri", store, *asked.further]
         ended = searched(command, workdir, asked.kill_after)
         found = measured(workdir, store, ended)
@@ -113,7 +113,7 @@ def measured(workdir: Path, store: str, ended: Ended) -> dict[str, object]:
 
 def children(store: str, run_id: str) -> int:
     """Runs right below the search's in MLflow."""
-    from pipeline.tracking import quiet_mlflow
+    from pipeline.tracking.run import quiet_mlflow
 
     client = quiet_mlflow().MlflowClient(store)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.config import PipelineConfig
-from pipeline.tracking_config import TrackingConfig
+from pipeline.config.schema import PipelineConfig
+from pipeline.tracking.config import TrackingConfig
 from pipeline.tuning.config import TuneConfig
-from stages.corpus_config import CorpusConfig
-from stages.distil_config import DistilConfig
-from stages.evaluate_config import EvaluateConfig
-from stages.pretrain_config import PhaseConfig, PretrainConfig, ReleaseConfig, VocabularyConfig
-from stages.publish_config import PublishConfig
-from stages.teacher_config import TeacherConfig
-from stages.tokens_config import TokensConfig
-from stages.train_config import TrainConfig
+from stages.corpus.config import CorpusConfig
+from stages.distil.config import DistilConfig
+from stages.evaluation.config import EvaluateConfig
+from stages.publish.config import PublishConfig
+from stages.teacher.config import TeacherConfig
+from stages.teacher.pretrain_config import PhaseConfig, PretrainConfig, ReleaseConfig, VocabularyConfig
+from stages.tokens.config import TokensConfig
+from stages.training.config import TrainConfig
 
 
 def demo() -> PipelineConfig:

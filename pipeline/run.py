@@ -4,31 +4,31 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.cluster import cluster
-from pipeline.config import PipelineConfig, to_yaml
-from pipeline.console import Console
-from pipeline.live import Live
-from pipeline.lock import alone
-from pipeline.memory import PeakMemory
-from pipeline.outcome import about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
-from pipeline.preflight import preflight, preflighted
-from pipeline.products import Products
-from pipeline.report import read_report
-from pipeline.reuse import Made, Reuse, Silent
-from pipeline.stop import Stop, stopping
-from pipeline.tracking import run as tracked
-from pipeline.workdir import CONFIG, begin_run, check_writable, end_run
-from stages import teacher as teachers
-from stages.corpus import Corpus, gather
-from stages.corpus_check import identity as corpus_identity
-from stages.distil import distil
+from pipeline.cli.console import Console
+from pipeline.config.preflight import preflight, preflighted
+from pipeline.config.schema import PipelineConfig, to_yaml
+from pipeline.records.outcome import about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
+from pipeline.records.products import Products
+from pipeline.records.report import read_report
+from pipeline.records.reuse import Reuse, Silent, StageResult
+from pipeline.records.workdir import CONFIG, begin_run, check_writable, end_run
+from pipeline.runtime.cluster import cluster
+from pipeline.runtime.lock import alone
+from pipeline.runtime.memory import PeakMemory
+from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.run import run as tracked
+from stages.corpus.checks import identity as corpus_identity
+from stages.corpus.stage import Corpus, gather
+from stages.distil.stage import distil
 from stages.errors import InputError
-from stages.evaluate import evaluate
-from stages.pretrain import Released, learn_vocabulary, pretrain, release
-from stages.pretrain_config import PretrainConfig
-from stages.publish import publish
-from stages.teacher import Teacher, adapt, fetch
-from stages.tokens import pack
+from stages.evaluation.stage import evaluate
+from stages.publish.stage import publish
+from stages.teacher import stage as teachers
+from stages.teacher.pretrain import Released, learn_vocabulary, pretrain, release
+from stages.teacher.pretrain_config import PretrainConfig
+from stages.teacher.stage import Teacher, adapt, fetch
+from stages.tokens.stage import pack
 
 
 def graph(step: Reuse, config: PipelineConfig) -> Products:
@@ -60,10 +60,12 @@ def prepared(step: Reuse, config: PipelineConfig) -> Products:
     return Products(corpus=corpus, teacher=teacher, blocks=blocks)
 
 
-def pretrained(step: Reuse, config: PretrainConfig, corpus: Made[Corpus]) -> tuple[Made[Teacher], Made[Released]]:
+def pretrained(
+    step: Reuse, config: PretrainConfig, corpus: StageResult[Corpus]
+) -> tuple[StageResult[Teacher], StageResult[Released]]:
     """A BERT from nothing, phase after phase, and the same one ready to be handed over."""
     tokenized = step(learn_vocabulary, config.vocabulary, corpus, seeded=False)
-    teacher: Made[Teacher] | None = None
+    teacher: StageResult[Teacher] | None = None
     for number, phase in enumerate(config.phases, start=1):
         blocks = step(pack, phase.tokens(), corpus, tokenized, name=f"tokens-{phase.block_length}", seeded=False)
         teacher = step(pretrain, phase, tokenized, teacher, blocks, name=f"pretrain-{number}")
@@ -92,7 +94,7 @@ def run(config: PipelineConfig, console: Console) -> Products:
         return _run(config, workdir, console, stop)
 
 
-def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -> Products:
+def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal) -> Products:
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
     told = about(config, plan.all()[-1], workdir)
     if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
@@ -124,7 +126,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) ->
     return products
 
 
-def steps(config: PipelineConfig, live: Live, console: Console, stop: Stop) -> Reuse:
+def steps(config: PipelineConfig, live: LiveRun, console: Console, stop: StopSignal) -> Reuse:
     """What runs or reuses each stage: watched by a person, recorded in MLflow, stopped by SIGTERM."""
     return Reuse(
         root=config.root,

@@ -4,28 +4,28 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.cluster import cluster
-from pipeline.config import PipelineConfig, flat, to_yaml
-from pipeline.console import Console
-from pipeline.hardware import hardware
-from pipeline.live import Live
-from pipeline.lock import alone
-from pipeline.outcome import say_skipped
-from pipeline.preflight import preflight, preflighted
-from pipeline.reuse import Made, Reuse, Silent
+from pipeline.cli.console import Console
+from pipeline.config.preflight import preflight, preflighted
+from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.records.outcome import say_skipped
+from pipeline.records.reuse import Reuse, Silent, StageResult
+from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
-from pipeline.stop import Stop, stopping
-from pipeline.store import store_of
-from pipeline.tracking import RunAbout
-from pipeline.tracking import run as tracked
-from pipeline.tuning.board import Board
+from pipeline.runtime.cluster import cluster
+from pipeline.runtime.hardware import hardware
+from pipeline.runtime.lock import alone
+from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.run import RunAbout
+from pipeline.tracking.run import run as tracked
+from pipeline.tracking.store import store_of
 from pipeline.tuning.budget import budget_of
-from pipeline.tuning.places import STARTED
 from pipeline.tuning.space import paper_point
 from pipeline.tuning.stage import Searching, step_of
+from pipeline.tuning.tables.board import Board
+from pipeline.tuning.tables.verdict import verdict_lines, verdict_table
+from pipeline.tuning.tracking.which_search import STARTED
 from pipeline.tuning.verdict import Search
-from pipeline.tuning.verdict_table import verdict_lines, verdict_table
-from pipeline.workdir import CONFIG, check_writable
 from stages.storage import Folder
 
 
@@ -39,7 +39,7 @@ def tune(config: PipelineConfig, console: Console) -> Search:
         return _tune(config, workdir, console, stop)
 
 
-def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -> Search:
+def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal) -> Search:
     config = replace(config, until="publish")  # a search needs blocks, wherever a run of this recipe would stop
     preflight(config)
     paper_point(config.tune, config.distil)
@@ -87,7 +87,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: Stop) -
     return search
 
 
-def planned(config: PipelineConfig) -> Made[Search]:
+def planned(config: PipelineConfig) -> StageResult[Search]:
     """The search as it is recorded, or a promise of it."""
     step = Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True)
     return step_of(step, Searching.search, config, prepared(step, config))
@@ -106,7 +106,7 @@ def is_ended(folder: Folder) -> bool:
     return json.loads(folder.read_bytes(STARTED)).get("ended", True) is True
 
 
-def note_run(live: Live, folder: Folder, *, ended: bool = False) -> None:
+def note_run(live: LiveRun, folder: Folder, *, ended: bool = False) -> None:
     """Write down the search's MLflow run, for the case that it is killed, and whether it came to its end."""
     started = {"mlflow_run_id": live.run_id, "store": live.store.uri, "ended": ended}
     folder.write_bytes(STARTED, json.dumps(started).encode())

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM
 
-from stages.distillation.anatomy import MaskedLM
-from stages.distillation.machine import attention_for
+from stages.distillation.hardware import attention_for
+from stages.distillation.models.family import MaskedLM
 from stages.storage import Folder
 
 

@@ -23,9 +23,9 @@ from tiny import tiny_bert  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
 from two_nodes import TwoNodes, two_nodes  # noqa: E402
 
-from pipeline.config import PipelineConfig, to_yaml  # noqa: E402
-from pipeline.tracking_config import TrackingConfig  # noqa: E402
-from stages.tokens_config import TokensConfig  # noqa: E402
+from pipeline.config.schema import PipelineConfig, to_yaml  # noqa: E402
+from pipeline.tracking.config import TrackingConfig  # noqa: E402
+from stages.tokens.config import TokensConfig  # noqa: E402
 
 STEPS = 60
 TOLERANCE = 1e-4

@@ -13,14 +13,14 @@ os.environ["TRITON_INTERPRET"] = "1"  # a GPU's kernels run here too; Triton rea
 if TYPE_CHECKING:
     from object_store import ObjectStore
 
-    from stages.blocks import Blocks
-    from stages.job import Lesson
+    from stages.tokens.blocks import Blocks
+    from stages.training.job import TrainingTask
 
 
 @pytest.fixture(scope="session")
 def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database: made once, since its migrations take seven seconds."""
-    from pipeline.tracking import quiet_mlflow
+    from pipeline.tracking.run import quiet_mlflow
 
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     quiet_mlflow().MlflowClient(f"sqlite:///{file}").search_experiments()
@@ -44,11 +44,11 @@ def blocks(tmp_path_factory: pytest.TempPathFactory) -> "Blocks":
 
 
 @pytest.fixture(scope="session")
-def lesson(tmp_path_factory: pytest.TempPathFactory) -> "Lesson":
+def task(tmp_path_factory: pytest.TempPathFactory) -> "TrainingTask":
     """A tiny student and its teacher. Read only."""
-    from trainings import tiny_lesson
+    from trainings import tiny_task
 
-    return tiny_lesson(tmp_path_factory.mktemp("models"))
+    return tiny_task(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def ray_session() -> Iterator[None]:
     """One Ray for all tests that need it: it takes five seconds to start."""
     import ray
 
-    from pipeline.cluster import start_local
+    from pipeline.runtime.cluster import start_local
 
     start_local(4, state=True)
     yield

@@ -2,14 +2,14 @@
 
 import mlflow
 
-from pipeline.live import Live
-from pipeline.tracking import RunAbout
+from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.run import RunAbout
 from pipeline.tuning.ledger import Report, State, Trial
 
 ABOUT = RunAbout(name="demo search", workdir="/runs/demo", fingerprint="f1", parameters={"seed": 7}, yaml="seed: 7\n")
 
 
-def client(live: Live) -> mlflow.MlflowClient:
+def client(live: LiveRun) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(live.store.uri)
 
 

@@ -105,7 +105,7 @@ def test_cluster_yaml_what_is_mounted_is_all_that_an_installation_needs(
     subprocess.run([*command, str(tmp_path), str(source)], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"pipeline/cli.py", "stages/train.py", "stages/demo_teacher/model.safetensors"} <= names
+    assert {"pipeline/cli/main.py", "stages/training/driver.py", "stages/teacher/demo/model.safetensors"} <= names
     metadata = next(name for name in names if name.endswith(".dist-info/METADATA"))
     assert "Provides-Extra: aws" in zipfile.ZipFile(wheel).read(metadata).decode()
 
@@ -175,7 +175,7 @@ def test_runtime_env_sends_the_code_and_neither_data_nor_runs_nor_what_git_ignor
     from ray._private.runtime_env.packaging import create_package  # what `ray job submit` makes of a working directory
 
     for name in (
-        "pipeline/cli.py",
+        "pipeline/cli/main.py",
         ".venv/bin/python",
         "runs/demo/big.bin",
         "data/corpus.txt",
@@ -188,5 +188,5 @@ def test_runtime_env_sends_the_code_and_neither_data_nor_runs_nor_what_git_ignor
     excludes = runtime_env(ROOT)["excludes"]
     create_package(str(tmp_path / "src"), tmp_path / "sent.zip", include_gitignore=True, excludes=excludes)
     sent = {name for name in zipfile.ZipFile(tmp_path / "sent.zip").namelist() if not name.endswith("/")}
-    assert {"pipeline/cli.py", "stages/a.py"} <= sent
+    assert {"pipeline/cli/main.py", "stages/a.py"} <= sent
     assert not any(name.startswith((".git/", ".venv", "runs", "data")) for name in sent)

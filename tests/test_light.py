@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.arguments import config_of, named_recipe, split
-from pipeline.cli import main, parse
-from pipeline.config import from_yaml, to_yaml
+from pipeline.cli.arguments import config_of, named_recipe, split
+from pipeline.cli.main import main, parse
+from pipeline.config.schema import from_yaml, to_yaml
 from pipeline.recipes import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import TrackingConfig
+from pipeline.tracking.store import TrackingConfig
 from stages.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -54,7 +54,7 @@ def test_read_of_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_record_twice_is_two_runs_of_one_experiment_and_the_second_is_told_of_the_first(mlflow_store: str) -> None:
-    from pipeline.tracking import quiet_mlflow
+    from pipeline.tracking.run import quiet_mlflow
 
     config = TrackingConfig(uri=mlflow_store)
     first, nothing = record(EXPECTED, "nightly", config)

@@ -17,9 +17,9 @@ from tiny import tiny_bert
 from tiny_pipeline import tiny_recipe
 from two_nodes import end_all, start_mlflow, wait_for
 
-from pipeline.config import PipelineConfig, to_yaml
-from pipeline.tracking_config import TrackingConfig
-from stages.corpus_config import CorpusConfig
+from pipeline.config.schema import PipelineConfig, to_yaml
+from pipeline.tracking.config import TrackingConfig
+from stages.corpus.config import CorpusConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "an-mlflow-password-that-must-stay-in-the-environment"
@@ -41,7 +41,7 @@ def distil(store: ObjectStore, here: Path, *words: str, **env: str) -> str:
     """What the program says, standard error included; it has to succeed."""
     here.mkdir(exist_ok=True)
     env = os.environ | store.env | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | env
-    command = [sys.executable, "-m", "pipeline.cli", *words]
+    command = [sys.executable, "-m", "pipeline.cli.main", *words]
     done = subprocess.run(command, cwd=here, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -6,13 +6,13 @@ import pytest
 import test_store
 
 from pipeline import recipes
-from pipeline.cluster import has_other_machines
-from pipeline.config import from_yaml, override, to_yaml
-from pipeline.preflight import preflight_on_cluster
-from pipeline.tracking_config import TrackingConfig
+from pipeline.config.preflight import preflight_on_cluster
+from pipeline.config.schema import from_yaml, override, to_yaml
+from pipeline.runtime.cluster import has_other_machines
+from pipeline.tracking.config import TrackingConfig
 from stages.errors import ConfigError, InputError
-from stages.train import gpu_wanted, scaling
-from stages.train_config import TrainConfig
+from stages.training.config import TrainConfig
+from stages.training.driver import gpu_wanted, scaling
 
 
 def test_gpu_wanted_counts_gpus_that_the_autoscaler_may_add(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:

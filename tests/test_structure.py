@@ -16,7 +16,7 @@ NOT_IN_THE_SCIENCE = {"ray", "mlflow", "pyarrow", "pydantic"}
 
 
 def module_name(file: Path, root: Path) -> str:
-    """`stages/mail.py` is stages.mail, `stages/__init__.py` stages."""
+    """`stages/training/channel.py` is stages.training.channel, `stages/__init__.py` stages."""
     parts = file.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

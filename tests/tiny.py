@@ -10,11 +10,11 @@ from published import SPECIAL, tiny_tokenizer
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from stages.blocks import Blocks, Shard
 from stages.distillation.masking import MaskRule, masked_per_block
 from stages.distillation.step import Batch
 from stages.storage import Folder
-from stages.vocabulary import vocabulary_of
+from stages.tokens.blocks import Blocks, Shard
+from stages.tokens.vocabulary import vocabulary_of
 
 WORDS = tuple(f"w{number}" for number in range(40))
 VOCAB = len(SPECIAL) + len(WORDS)

@@ -10,11 +10,11 @@ from tiny import MASK_ID, WORDS, tiny_bert, tiny_ids
 from transformers import BertForMaskedLM
 
 from pipeline import recipes
-from pipeline.config import PipelineConfig
-from pipeline.tracking_config import TrackingConfig
-from stages.corpus_config import CorpusConfig
-from stages.teacher_config import TeacherConfig
-from stages.tokens_config import TokensConfig
+from pipeline.config.schema import PipelineConfig
+from pipeline.tracking.config import TrackingConfig
+from stages.corpus.config import CorpusConfig
+from stages.teacher.config import TeacherConfig
+from stages.tokens.config import TokensConfig
 
 
 def taught(model: BertForMaskedLM, steps: int = 500) -> BertForMaskedLM:

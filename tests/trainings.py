@@ -12,14 +12,14 @@ from ray.train.torch import TorchTrainer
 from safetensors.torch import load_file
 from tiny import WORDS, tiny_bert
 
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.student import take_blocks
-from stages.job import Job, Lesson
-from stages.loop import loop
+from stages.context import StageContext
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.student import take_blocks
 from stages.storage import Folder
-from stages.train import Trained
-from stages.train_config import TrainConfig
-from stages.where import Where
+from stages.training.config import TrainConfig
+from stages.training.driver import Trained
+from stages.training.job import Job, TrainingTask
+from stages.training.worker import loop
 
 SEED, STEPS = 3, 12
 CONFIG = TrainConfig(
@@ -40,8 +40,8 @@ class Run:
     notices: list[str] = field(default_factory=list)
     should_stop: Callable[[], bool] = lambda: False
 
-    def where(self) -> Where:
-        return Where(
+    def context(self) -> StageContext:
+        return StageContext(
             folder=Folder(str(self.folder)),
             seed=SEED,
             on_metrics=lambda step, found: self.metrics.append((step, dict(found))),
@@ -67,13 +67,15 @@ def here(job: Job) -> None:
         torch.set_num_threads(threads)
 
 
-def tiny_lesson(folder: Path) -> Lesson:
+def tiny_task(folder: Path) -> TrainingTask:
     """A student of two blocks, from a teacher of three."""
     teacher = tiny_bert(layers=3)
     for name, model in (("teacher", teacher), ("start", take_blocks(teacher, (0, 2), dropout=0.1))):
         model.save_pretrained(folder / name)
         tiny_tokenizer(WORDS).save_pretrained(folder / name)
-    return Lesson(start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=LossWeights())
+    return TrainingTask(
+        start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=LossWeights()
+    )
 
 
 def assert_bit_identical(found: Run, expected: Run, step: int) -> None:

@@ -6,7 +6,7 @@ import re
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from pipeline.fields import Scalar
+from pipeline.config.overrides import Scalar
 from pipeline.tuning.ledger import Report, State, Trial
 
 LOSS = "heldout_mlm_loss"

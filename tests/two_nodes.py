@@ -21,7 +21,7 @@ from tempfile import mkdtemp
 
 import psutil
 
-from pipeline.cluster import free_port
+from pipeline.runtime.cluster import free_port
 
 BIN = Path(sys.executable).parent
 HEAD, SECOND = "127.0.0.1", "127.0.0.2"

@@ -13,11 +13,13 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gpu_parts.sizes import Figures, Note, Sizes
-from stages.distillation import chunk, losses_cpu, losses_gpu
 from stages.distillation import step as step_module
-from stages.distillation.frozen import freeze
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.step import Batch, Counts, Learner, accumulate, adamw, update
+from stages.distillation.losses import cpu as losses_cpu
+from stages.distillation.losses import formulas as chunk
+from stages.distillation.losses import gpu as losses_gpu
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
+from stages.distillation.step import Batch, Counts, DistillationModule, accumulate, adamw, update
 
 ENCODE_TEACHER = step_module.encode_teacher
 CHUNKS = (1 << 26, 1 << 27, 1 << 29, 1 << 30)
@@ -60,13 +62,16 @@ def training(
         teacher.bert.encoder.compile(dynamic=False)
         student.distilbert.transformer.compile(dynamic=False)
     arithmetic = arithmetic_of(device)
-    learner, frozen = Learner(student, LossWeights(ce_positions=shape.ce_positions)), freeze(teacher, arithmetic.dtype)
+    module, frozen = (
+        DistillationModule(student, LossWeights(ce_positions=shape.ce_positions)),
+        freeze(teacher, arithmetic.dtype),
+    )
     optimizer, batch = adamw(student, learning_rate=1e-5, weight_decay=0.0), batch_of(shape, device)
 
     def step(rows: int) -> None:
         counts = Counts(positions=rows * shape.length, masked=rows * shape.masked)
-        accumulate(learner, frozen, [rows_of(batch, rows)], counts, arithmetic)
-        update(learner, optimizer, 1e-5, arithmetic)
+        accumulate(module, frozen, [rows_of(batch, rows)], counts, arithmetic)
+        update(module, optimizer, 1e-5, arithmetic)
 
     return step
 

@@ -4,9 +4,9 @@ import torch
 from shapes import batch_of, rows_of, student_of, teacher_of
 
 from gpu_parts.sizes import Note, Sizes
-from stages.distillation.frozen import freeze
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.step import Arithmetic, Counts, Learner, accumulate, adamw, update
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
+from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 
 
 def run(sizes: Sizes, device: torch.device, note: Note) -> None:
@@ -16,15 +16,15 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
     student = student_of(teacher, shape)
     scaler = torch.amp.GradScaler(device.type, init_scale=2.0**28, growth_interval=50)
     arithmetic = Arithmetic(device=device, dtype=torch.float16, scaler=scaler)
-    learner, frozen = Learner(student, LossWeights()), freeze(teacher, torch.float16)
+    module, frozen = DistillationModule(student, LossWeights()), freeze(teacher, torch.float16)
     optimizer = adamw(student, learning_rate=5e-4, weight_decay=0.0)
     counts = Counts(positions=shape.tokens, masked=shape.rows * shape.masked)
     batch = rows_of(batch_of(shape, device), shape.rows)
     skipped, kept, losses, scales, faults = 0, 0, [], [], []
     for _ in range(sizes.fp16_steps):
         before = [p.detach().clone() for p in student.parameters()]
-        sums = accumulate(learner, frozen, [batch], counts, arithmetic)
-        norm = update(learner, optimizer, 5e-4, arithmetic)
+        sums = accumulate(module, frozen, [batch], counts, arithmetic)
+        norm = update(module, optimizer, 5e-4, arithmetic)
         scales.append(scaler.get_scale())
         if torch.isfinite(norm):
             losses.append(float(sums[1]) / counts.masked)

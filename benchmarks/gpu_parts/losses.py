@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from gpu_parts.sizes import Figures, Note, Sizes, synchronize
-from stages.distillation.chunk import IGNORE, Coefficients
-from stages.distillation.head import Head
-from stages.distillation.losses import vocabulary_losses
+from stages.distillation.losses.formulas import IGNORE, Coefficients
+from stages.distillation.losses.head import Head
+from stages.distillation.losses.triple import vocabulary_losses
 
 AT_A_TIME = 256
 """Positions whose logits the plain maths has at once."""

@@ -7,10 +7,10 @@ from shapes import Shape, arithmetic_of, batch_of, rows_of, student_of, teacher_
 from torch import nn
 
 from gpu_parts.sizes import Note, Sizes
-from stages.distillation.frozen import freeze
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.step import Counts, Learner, accumulate, adamw, update
-from stages.fitting import fitting
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
+from stages.distillation.step import Counts, DistillationModule, accumulate, adamw, update
+from stages.training.micro_batch_search import fitting
 
 SMALL_CARD = 0.25
 """The share of the card that the search is given the second time: there it must meet the limit."""
@@ -23,7 +23,10 @@ class Trial:
         teacher = teacher_of(shape, device)
         self.student = student_of(teacher, shape)
         self.arithmetic = arithmetic_of(device)
-        self.learner, self.frozen = Learner(self.student, LossWeights()), freeze(teacher, self.arithmetic.dtype)
+        self.module, self.frozen = (
+            DistillationModule(self.student, LossWeights()),
+            freeze(teacher, self.arithmetic.dtype),
+        )
         self.optimizer = adamw(self.student, learning_rate=1e-5, weight_decay=0.0)
         self.shape, self.batch = shape, batch_of(shape, device)
         self.tried: list[int] = []
@@ -42,12 +45,12 @@ class Trial:
     def step(self, rows: int) -> None:
         """Forward and backward pass over so many rows."""
         counts = Counts(positions=rows * self.shape.length, masked=rows * self.shape.masked)
-        accumulate(self.learner, self.frozen, [rows_of(self.batch, rows)], counts, self.arithmetic)
+        accumulate(self.module, self.frozen, [rows_of(self.batch, rows)], counts, self.arithmetic)
 
     def goes_on(self, rows: int) -> bool:
         """Whether a whole step with so many rows leaves finite weights."""
         self.step(rows)
-        norm = update(self.learner, self.optimizer, 1e-5, self.arithmetic)
+        norm = update(self.module, self.optimizer, 1e-5, self.arithmetic)
         return bool(torch.isfinite(norm)) and all(bool(torch.isfinite(p).all()) for p in self.student.parameters())
 
 

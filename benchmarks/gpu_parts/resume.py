@@ -16,11 +16,11 @@ from shapes import Shape, arithmetic_of, batch_of, rows_of, student_of, teacher_
 from torch import Tensor, nn
 
 from gpu_parts.sizes import Figures, Note, Sizes, synchronize
-from stages import snapshot
-from stages.distillation.frozen import freeze
-from stages.distillation.loss_weights import LossWeights
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed
-from stages.distillation.step import Batch, Counts, Learner, accumulate, adamw, update
+from stages.distillation.step import Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.training.checkpoints import snapshot
 
 BATCHES = 4
 """Different batches, taken in turn."""
@@ -37,7 +37,10 @@ class Training:
             if isinstance(module, nn.Dropout):
                 module.p = 0.1
         self.arithmetic = arithmetic_of(device)
-        self.learner, self.frozen = Learner(self.student, LossWeights()), freeze(teacher, self.arithmetic.dtype)
+        self.module, self.frozen = (
+            DistillationModule(self.student, LossWeights()),
+            freeze(teacher, self.arithmetic.dtype),
+        )
         self.optimizer = adamw(self.student, learning_rate=1e-4, weight_decay=0.01)
         self.batch = batch_of(replace(shape, rows=shape.rows * BATCHES), device)
         self.shape = shape
@@ -53,12 +56,12 @@ class Training:
         """The steps of this range."""
         for step in steps:
             self.gradients(step)
-            update(self.learner, self.optimizer, 1e-4, self.arithmetic)
+            update(self.module, self.optimizer, 1e-4, self.arithmetic)
 
     def gradients(self, step: int) -> dict[str, Tensor]:
         """The gradients of one step, left in place too."""
         torch.manual_seed(dropout_seed(0, step, 0))
-        accumulate(self.learner, self.frozen, [self.rows(step)], self.counts, self.arithmetic)
+        accumulate(self.module, self.frozen, [self.rows(step)], self.counts, self.arithmetic)
         return {n: p.grad.clone() for n, p in self.student.named_parameters() if p.grad is not None}
 
     def weights(self) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from shapes import Shape, batch_of, student_of, teacher_of
 from torch import Tensor
 
 from gpu_parts.sizes import Figures, Note, Sizes
-from stages.distillation.frozen import freeze
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.machine import attention_for
-from stages.distillation.step import Arithmetic, Batch, Counts, Learner, accumulate, adamw, update
+from stages.distillation.hardware import attention_for
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.frozen import freeze
+from stages.distillation.step import Arithmetic, Batch, Counts, DistillationModule, accumulate, adamw, update
 
 STEPS = 3
 ALLOWED = {torch.float32: (1e-4, 0.999), torch.bfloat16: (2e-2, 0.9), torch.float16: (5e-3, 0.97)}
@@ -41,7 +41,7 @@ def steps_on(shape: Shape, device: torch.device, dtype: torch.dtype) -> Outcome:
     # A GPU scales what it computes in fp16; from 2^16, three steps would be spent on finding a scale that fits.
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16, init_scale=1024.0)
     arithmetic = Arithmetic(device=device, dtype=dtype, scaler=scaler)
-    learner, frozen = Learner(student, LossWeights()), freeze(teacher, dtype)
+    module, frozen = DistillationModule(student, LossWeights()), freeze(teacher, dtype)
     optimizer = adamw(student, learning_rate=1e-4, weight_decay=0.01)
     counts = Counts(positions=shape.tokens, masked=shape.rows * shape.masked)
     batch = batch_of(shape, device)
@@ -52,8 +52,8 @@ def steps_on(shape: Shape, device: torch.device, dtype: torch.dtype) -> Outcome:
     ]
     losses, norms = [], []
     for _ in range(STEPS):
-        losses.append(accumulate(learner, frozen, parts, counts, arithmetic).cpu())
-        norms.append(update(learner, optimizer, 1e-4, arithmetic).cpu())
+        losses.append(accumulate(module, frozen, parts, counts, arithmetic).cpu())
+        norms.append(update(module, optimizer, 1e-4, arithmetic).cpu())
     after = torch.cat([p.detach().flatten().cpu() for p in student.parameters()])
     means = torch.stack(losses) / torch.tensor([counts.positions, counts.masked, counts.positions])
     return Outcome(losses=means, norms=torch.stack(norms).double(), change=after - before)

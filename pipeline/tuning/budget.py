@@ -10,8 +10,8 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.ledger import Ledger, Report, Trial
-from stages.blocks import Blocks
-from stages.distil_config import DistilConfig
+from stages.distil.config import DistilConfig
+from stages.tokens.blocks import Blocks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
 from typing import Literal, get_type_hints
 
-from pipeline.annotations import members_of
-from pipeline.fields import Scalar, from_text
-from pipeline.names import unknown
-from stages.distil_config import DistilConfig
+from pipeline.config.annotations import members_of
+from pipeline.config.nearest_name import unknown
+from pipeline.config.overrides import Scalar, from_text
+from stages.context import not_fingerprinted
+from stages.distil.config import DistilConfig
 from stages.errors import ConfigError, InputError
-from stages.where import elsewhere
 
 Objective = Literal["heldout_mlm_loss", "heldout_kl", "heldout_disagreement"]
 TOTAL = 8.0
@@ -97,7 +97,7 @@ class TuneConfig:
     """Held-out blocks on which a trial is scored."""
     confirm_seeds: int = 2
     """Seeds on which the paper's setting and the two best others are run again before any is called better."""
-    max_concurrent: int | None = elsewhere(None)
+    max_concurrent: int | None = not_fingerprinted(None)
     """Trials at the same time; none: as many as find a place, and at most a quarter of them."""
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pipeline.fields import Scalar
-from pipeline.plain import from_plain, to_plain
+from pipeline.config.overrides import Scalar
+from pipeline.config.serialisation import from_plain, to_plain
 from stages.storage import Folder
 
 State = Literal["running", "completed", "stopped early", "failed"]

@@ -14,16 +14,16 @@ import ray.tune
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from pipeline.fields import Scalar
+from pipeline.config.overrides import Scalar
 from pipeline.tuning import trial as process
 from pipeline.tuning.budget import Thrifty
+from pipeline.tuning.concurrency import DRIVER_CPUS
 from pipeline.tuning.config import PAPER, TuneConfig
-from pipeline.tuning.follow import Follow
 from pipeline.tuning.ledger import Ledger, Trial
-from pipeline.tuning.room import DRIVER_CPUS
-from pipeline.tuning.runs import Children
 from pipeline.tuning.space import distributions, setting_of
+from pipeline.tuning.tracking.runs import Children
 from pipeline.tuning.trial import Task
+from pipeline.tuning.trial_events import TrialEvents
 
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no files of its own: the ledger and MLflow have it all
@@ -41,23 +41,23 @@ def search(
     proposals = Proposals(tune, ledger, paper=paper, seed=seed)
     scheduler = Thrifty(task.budget, ledger, tune.objective)
     scheduler.remember(over)
-    _fit(task, Follow(task, ledger, children), tune.trials - len(over), search_alg=proposals, scheduler=scheduler)
+    _fit(task, TrialEvents(task, ledger, children), tune.trials - len(over), search_alg=proposals, scheduler=scheduler)
 
 
 def repeat(task: Task, runs: Ledger, trials: Ledger, children: Children) -> None:
     """Run what `runs` holds and is not completed yet, each to the end of the budget; they confirm some of `trials`."""
     waiting = [trial for trial in runs.trials if trial.state != "completed"]
-    _fit(task, Follow(task, runs, children, parents=trials), len(waiting), search_alg=Waiting(waiting))
+    _fit(task, TrialEvents(task, runs, children, parents=trials), len(waiting), search_alg=Waiting(waiting))
 
 
-def _fit(task: Task, follow: Follow, samples: int, **how: Any) -> None:
+def _fit(task: Task, follow: TrialEvents, samples: int, **how: Any) -> None:
     if not samples:
         return
     os.environ.update(SETTINGS)
     place = task.folder / "ray"
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(ray.tune.with_parameters(process.run, task=task), {"CPU": DRIVER_CPUS}),
-        tune_config=ray.tune.TuneConfig(num_samples=samples, max_concurrent_trials=task.room.trials, **how),
+        tune_config=ray.tune.TuneConfig(num_samples=samples, max_concurrent_trials=task.concurrency.trials, **how),
         run_config=ray.tune.RunConfig(
             name=f"search-{time.time_ns():x}",
             storage_path=place.uri,

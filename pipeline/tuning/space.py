@@ -14,9 +14,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from pipeline.fields import Scalar, flat
+from pipeline.config.overrides import Scalar, flat
 from pipeline.tuning.config import PAPER, SCALES, TOTAL, Dimension, TuneConfig
-from stages.distil_config import DistilConfig
+from stages.distil.config import DistilConfig
 from stages.errors import ConfigError
 
 

@@ -5,32 +5,32 @@ from dataclasses import dataclass
 
 import ray
 
-from pipeline.config import PipelineConfig
-from pipeline.hardware import hardware
-from pipeline.live import Live
-from pipeline.products import Products
-from pipeline.reuse import Made, Reuse
-from pipeline.tuning.board import Board
+from pipeline.config.schema import PipelineConfig
+from pipeline.records.products import Products
+from pipeline.records.reuse import Reuse, StageResult
+from pipeline.runtime.hardware import hardware
+from pipeline.tracking.live_run import LiveRun
 from pipeline.tuning.budget import Budget
-from pipeline.tuning.conclusion import log_search
+from pipeline.tuning.concurrency import concurrency
 from pipeline.tuning.config import TuneConfig
+from pipeline.tuning.figures.all import figures
 from pipeline.tuning.ledger import Ledger, Trial
-from pipeline.tuning.places import STAGE
-from pipeline.tuning.plots import figures
-from pipeline.tuning.room import room
-from pipeline.tuning.runs import Children
 from pipeline.tuning.search import repeat
 from pipeline.tuning.search import search as find
 from pipeline.tuning.space import paper_point
+from pipeline.tuning.tables.board import Board
+from pipeline.tuning.tracking.conclusion import log_search
+from pipeline.tuning.tracking.runs import Children
+from pipeline.tuning.tracking.which_search import STAGE
 from pipeline.tuning.trial import Task
 from pipeline.tuning.verdict import Confirmed, Search, candidates, judge
-from stages.blocks import Blocks
-from stages.capacity import most_gpus
-from stages.distil_config import DistilConfig
+from stages.cluster_capacity import most_gpus
+from stages.context import StageContext, stage
+from stages.distil.config import DistilConfig
 from stages.storage import Folder
-from stages.teacher import Teacher
-from stages.train import gpu_wanted
-from stages.where import Where, stage
+from stages.teacher.stage import Teacher
+from stages.tokens.blocks import Blocks
+from stages.training.driver import gpu_wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +48,17 @@ class Searching:
     ready: Products
     budget: Budget
     board: Board
-    live: Live
+    live: LiveRun
 
     @stage(name=STAGE, version=1)
-    def search(self, config: Searched, teacher: Teacher, blocks: Blocks, where: Where) -> Search:
+    def search(self, config: Searched, teacher: Teacher, blocks: Blocks, context: StageContext) -> Search:
         """Try settings on small budgets, then the best of them and the paper's again, on fresh seeds.
 
         Raises RuntimeError where no trial, or no run of the paper's setting, came to an end.
         """
-        task = self.task(config, where.folder / "work")
-        trials = Ledger(where.folder / "trials", self.board.show)
-        runs = Ledger(where.folder / "confirmations", lambda all: self.board.confirm(all, len(all)))
+        task = self.task(config, context.folder / "work")
+        trials = Ledger(context.folder / "trials", self.board.show)
+        runs = Ledger(context.folder / "confirmations", lambda all: self.board.confirm(all, len(all)))
         children = Children(self.live, hardware=hardware())
         over = False
         try:
@@ -66,16 +66,16 @@ class Searching:
                 if trial.is_over:  # a kill may have come between the ledger and MLflow
                     children.ended(trial)
             paper = paper_point(config.tune, config.distil)
-            find(config.tune, task, trials, children, paper=paper, seed=where.seed)
+            find(config.tune, task, trials, children, paper=paper, seed=context.seed)
             chosen = [trials[0], *candidates(trials.trials, config.tune.objective)]
-            seeds = fresh_seeds(where.seed, config.tune.confirm_seeds)
+            seeds = fresh_seeds(context.seed, config.tune.confirm_seeds)
             schedule(runs, chosen, seeds)
             repeat(task, runs, trials, children)
             over = True
         finally:
             children.close(interrupted=not over)
         task.folder.remove()
-        search = self.concluded(config.tune, where.folder, trials.trials, chosen, runs.trials, seeds)
+        search = self.concluded(config.tune, context.folder, trials.trials, chosen, runs.trials, seeds)
         log_search(self.live, trials.trials, search, figures(trials.trials, search.objective, self.budget.tokens))
         return search
 
@@ -88,7 +88,7 @@ class Searching:
             teacher=self.ready.teacher,
             blocks=self.ready.blocks,
             budget=self.budget,
-            room=room(
+            concurrency=concurrency(
                 config.tune,
                 config.distil,
                 ray.cluster_resources() | {"GPU": most_gpus()},
@@ -127,7 +127,7 @@ class Searching:
         )
 
 
-def step_of(step: Reuse, search: Callable[..., Search], config: PipelineConfig, ready: Products) -> Made[Search]:
+def step_of(step: Reuse, search: Callable[..., Search], config: PipelineConfig, ready: Products) -> StageResult[Search]:
     """The search as a step, like those in `pipeline.run.graph`."""
     searched = Searched(tune=config.tune, distil=config.distil)
     return step(search, searched, ready.teacher, ready.blocks)

@@ -8,16 +8,16 @@ from typing import Any
 
 import ray.tune
 
-from pipeline.fields import Scalar, override
-from pipeline.reuse import Made, Progress, Reuse, Silent
+from pipeline.config.overrides import Scalar, override
+from pipeline.records.reuse import Progress, Reuse, Silent, StageResult
 from pipeline.tuning.budget import Budget
-from pipeline.tuning.room import Room
-from stages import checkpoint
-from stages.blocks import Blocks
-from stages.distil import distil
-from stages.distil_config import DistilConfig
+from pipeline.tuning.concurrency import Concurrency
+from stages.distil.config import DistilConfig
+from stages.distil.stage import distil
 from stages.storage import Folder
-from stages.teacher import Teacher
+from stages.teacher.stage import Teacher
+from stages.tokens.blocks import Blocks
+from stages.training.checkpoints import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,10 @@ class Task:
     folder: Folder
     """Where each trial has a folder for its checkpoints, until it is over."""
     distil: DistilConfig
-    teacher: Made[Teacher]
-    blocks: Made[Blocks]
+    teacher: StageResult[Teacher]
+    blocks: StageResult[Blocks]
     budget: Budget
-    room: Room
+    concurrency: Concurrency
     evaluate_blocks: int
 
     def folder_of(self, number: int) -> Folder:
@@ -44,7 +44,7 @@ class Task:
         length = self.blocks.artifact.block_length
         every = self.budget.every(config, length)
         return replace(
-            self.room.of(config),
+            self.concurrency.of(config),
             steps=self.budget.steps(config, length),
             log_every=every,
             evaluate_every=every,
@@ -96,8 +96,8 @@ class Unwatched:
         """Runs it without a word."""
         yield lambda *_: None
 
-    def reused(self, made: Made[Any]) -> None:
+    def reused(self, made: StageResult[Any]) -> None:
         """Nothing to say."""
 
-    def planned(self, made: Made[Any]) -> None:
+    def planned(self, made: StageResult[Any]) -> None:
         """Nothing to say."""

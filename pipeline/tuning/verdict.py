@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from pipeline.fields import Scalar
+from pipeline.config.overrides import Scalar
 from pipeline.tuning.ledger import Trial
 from stages.storage import Folder
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stages.distillation.anatomy import MaskedLM, decoder, encode, head_input
+from stages.distillation.models.family import MaskedLM, decoder, encode, head_input
 from stages.distillation.step import Batch
 
 

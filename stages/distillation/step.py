@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.distillation.anatomy import MaskedLM, decoder, encode, head_input
-from stages.distillation.chunk import IGNORE, Coefficients
-from stages.distillation.head import Head
-from stages.distillation.loss_weights import LossWeights
-from stages.distillation.losses import cosine_distance, vocabulary_losses
+from stages.distillation.losses.formulas import IGNORE, Coefficients
+from stages.distillation.losses.head import Head
+from stages.distillation.losses.triple import cosine_distance, vocabulary_losses
+from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.family import MaskedLM, decoder, encode, head_input
 
 CLIP = 5.0
 """Largest gradient norm; the original's --max_grad_norm."""
@@ -47,7 +47,7 @@ class Counts:
     workers: int = 1
 
 
-class Learner(nn.Module):
+class DistillationModule(nn.Module):
     """What DDP wraps: a masked language model whose forward pass ends in the loss."""
 
     def __init__(self, model: MaskedLM, weights: LossWeights) -> None:
@@ -126,7 +126,7 @@ class Arithmetic:
 
 
 def accumulate(
-    learner: nn.Module, teacher: MaskedLM | None, batches: Sequence[Batch], counts: Counts, arithmetic: Arithmetic
+    module: nn.Module, teacher: MaskedLM | None, batches: Sequence[Batch], counts: Counts, arithmetic: Arithmetic
 ) -> Tensor:
     """Add the gradients of one global batch's share; DDP synchronises in the last micro-batch only.
 
@@ -135,17 +135,15 @@ def accumulate(
     total = torch.zeros(3, device=arithmetic.device, dtype=torch.float64)
     for i, batch in enumerate(batches):
         waits = i < len(batches) - 1
-        with learner.no_sync() if isinstance(learner, DistributedDataParallel) and waits else nullcontext():
+        with module.no_sync() if isinstance(module, DistributedDataParallel) and waits else nullcontext():
             with arithmetic.autocast():
-                loss, sums = learner(batch, counts, teacher)
+                loss, sums = module(batch, counts, teacher)
             arithmetic.scaler.scale(loss).backward()
         total += sums
     return total
 
 
-def update(
-    learner: nn.Module, optimizer: torch.optim.Optimizer, learning_rate: float, arithmetic: Arithmetic
-) -> Tensor:
+def update(module: nn.Module, optimizer: torch.optim.Optimizer, learning_rate: float, arithmetic: Arithmetic) -> Tensor:
     """Clip, step, and clear the gradients; returns the gradient norm before clipping, a scalar on the device.
 
     Where the norm is no finite number, nothing is learned: weights and moments stay as they are. Fused AdamW looks at
@@ -155,7 +153,7 @@ def update(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     arithmetic.scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(learner.parameters(), CLIP)
+    norm = nn.utils.clip_grad_norm_(module.parameters(), CLIP)
     optimizer.found_inf = torch.isfinite(norm).logical_not().float()  # type: ignore[attr-defined]
     optimizer.step()  # not the scaler's: it would look at the gradients alone, whose squares may overflow in the norm
     arithmetic.scaler.update()

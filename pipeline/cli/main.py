@@ -1,0 +1,145 @@
+"""argv and nothing else: which command, which config, and the exit status.
+
+0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM (EX_TEMPFAIL of sysexits.h: try again);
+130 stopped with Ctrl-C. What runs something is imported by the command that runs it, and a config needs none of the
+heavy libraries: so `--help` and a misspelt field are answered at once.
+"""
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from pipeline.cli.arguments import OWN, config_of, named_recipe, split
+from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
+from pipeline.cli.quiet_libraries import quiet_libraries
+from pipeline.config.nearest_name import unknown
+from pipeline.config.schema import PipelineConfig
+from pipeline.runtime.signals import Terminated
+from stages.errors import InputError, Preempted, unwrap
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The program `distil`; gives its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verbose = "--verbose" in words
+    quiet_libraries(verbose)
+    return status_of(lambda: _act(words or ["--help"]), verbose)
+
+
+def status_of(action: Callable[[], None], verbose: bool) -> int:
+    """Do it, and say on standard error what went wrong; gives the exit status."""
+    try:
+        action()
+    except KeyboardInterrupt:
+        print("stopped; the same command continues from what is done.", file=sys.stderr)
+        return 130
+    except (Terminated, Preempted) as stop:
+        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
+        print(f"stopped by SIGTERM; the same command continues{place}", file=sys.stderr)
+        return 75
+    except SystemExit as stop:  # tyro's own: --help, or an argument that it cannot read
+        return stop.code if isinstance(stop.code, int) else 0
+    except Exception as error:
+        return _failed(error, verbose)
+    return 0
+
+
+def _act(words: list[str]) -> None:
+    """Do what argv says."""
+    if words[0] not in COMMANDS and not words[0].startswith("-"):
+        raise unknown("command", words[0], COMMANDS, f"there are {', '.join(COMMANDS)}.")
+    words, fields = split(words)
+    if words[0] in OWN and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
+        _help(words[0], words[1])
+        return
+    command = parse(words)
+    match command:
+        case Run():
+            _run(config_of(command, fields), command.verbose)
+        case Tune():
+            _tune(config_of(command, fields), command.verbose)
+        case Describe():
+            _describe(config_of(command, fields), command.verbose)
+        case Fill():
+            _fill(command.text, command.run)
+        case Ui():
+            _ui(command.run, command.port)
+
+
+def parse(words: Sequence[str]) -> Any:
+    """The command that words without fields mean; one of those in `Command`."""
+    return tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
+
+
+def _help(command: str, recipe: str) -> None:
+    """Every field with its default in this recipe and what it is for."""
+    kind = tyro.conf.FlagConversionOff[tyro.conf.AvoidSubcommands[PipelineConfig]]
+    about = f"Every field of the config. `distil {command} --help` shows the options of the command itself."
+    tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
+
+
+def _run(config: PipelineConfig, verbose: bool) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.run import run
+
+    run(config, Console(verbose=verbose))
+
+
+def _tune(config: PipelineConfig, verbose: bool) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.tune import tune
+
+    tune(config, Console(verbose=verbose))
+
+
+def _describe(config: PipelineConfig, verbose: bool) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.run import describe
+
+    describe(config, Console(verbose=verbose))
+
+
+def _fill(text: str, run: str) -> None:
+    from pipeline.records.which_run import find_workdir
+
+    workdir = find_workdir(run)  # before the seconds that the next import takes
+    from pipeline.cli.fill import fill
+
+    fill(text, workdir)
+
+
+def _ui(run: str | None, port: int) -> None:
+    from pipeline.records.which_run import tracking_of
+    from pipeline.tracking.store import ui
+
+    ui(tracking_of(run), port)
+
+
+def _failed(error: Exception, verbose: bool) -> int:
+    cause = unwrap(error)
+    inner = getattr(cause, "cause", None)  # Ray's own class for it is an InputError too, and prints a traceback
+    if verbose:
+        traceback.print_exception(error)
+    if isinstance(cause, InputError):
+        print(inner if isinstance(inner, InputError) else cause, file=sys.stderr)
+        return 2
+    if not verbose:
+        first = next(iter(str(error).strip().splitlines()), "(no message)")
+        print(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})", file=sys.stderr)
+    return 1
+
+
+def _kept(error: Exception) -> str:
+    """A file with the whole traceback."""
+    text = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="distil-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    return file.name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Everything that can be known to be wrong before anything expensive starts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers import BertConfig
+
+from pipeline.config.schema import PipelineConfig
+from pipeline.config.secrets import check_secrets
+from pipeline.runtime.cluster import has_other_machines
+from pipeline.tracking.store import check as check_tracking
+from stages.corpus.checks import check as check_corpus
+from stages.distillation.data_order import Plan
+from stages.distillation.models.layers import choose_layers
+from stages.errors import ConfigError
+from stages.teacher import stage as teacher
+from stages.training.driver import gpu_wanted
+
+
+def preflight(config: PipelineConfig) -> None:
+    """Check what needs no Ray: secrets, storage, corpus, teacher, student, tracking.
+
+    Raises `InputError` for the first thing wrong.
+    """
+    check_secrets(config, os.environ)
+    check_storage(config)
+    check_corpus(config.corpus)
+    if config.pretrain is None:
+        check_student(config, teacher.check(config.teacher))
+    check_tracking(config.tracking, workers_elsewhere=False)
+
+
+def check_storage(config: PipelineConfig) -> None:
+    """Whether `storage`, where it is given, is an address by which everything below it can be named and written."""
+    if config.storage is None:
+        return
+    if "?" in config.storage:
+        raise ConfigError(
+            "storage",
+            config.storage,
+            "must have no ? in it: another server than Amazon's goes into AWS_ENDPOINT_URL, a region into AWS_REGION",
+        )
+    config.root.check_writable()
+
+
+def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:
+    """Whether a student of this teacher can be made and fed as the config says."""
+    choose_layers(config.distil.layers, teacher_config.num_hidden_layers)
+    length, positions = config.tokens.block_length, teacher_config.max_position_embeddings
+    if length > positions:
+        rule = f"must be at most {positions}, the teacher's positions"
+        raise ConfigError("tokens.block_length", length, rule)
+    batch = config.distil.global_batch
+    Plan(shard_rows=(batch,), global_batch=batch, steps=1, seed=0).streams_of(0, config.distil.most_workers)
+
+
+@contextmanager
+def preflighted(config: PipelineConfig) -> Iterator[None]:
+    """The block runs once the cluster has passed `preflight_on_cluster`: no run in MLflow is there to fail before."""
+    preflight_on_cluster(config, has_other_machines())
+    yield
+
+
+def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:
+    """Check what only a running Ray can tell: GPUs, and whether every machine reaches storage and tracking."""
+    if config.pretrain is None or config.until != "teacher":
+        gpu_wanted(config.distil)
+    check_tracking(config.tracking, workers_elsewhere=other_machines)
+    if other_machines and config.root.is_local and config.storage is None:
+        raise ConfigError(
+            "storage",
+            None,
+            f"workers run on other machines, which do not see {config.workdir}; give a shared folder, s3:// or gs://",
+        )

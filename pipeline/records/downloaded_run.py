@@ -1,0 +1,30 @@
+"""A run that was made on another machine, looked at from this one: its config and report as MLflow keeps them."""
+
+from pathlib import Path
+
+from pipeline.records.workdir import CONFIG, begin_run, end_run
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.delivery import first_line
+from pipeline.tracking.run import quiet_mlflow
+from pipeline.tracking.store import store_of
+from stages.errors import InputError
+
+FILES = (CONFIG, "report.json")
+
+
+def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
+    """Put the files of an MLflow run into `target`; raises `InputError` where the run has none of them yet."""
+    mlflow = quiet_mlflow()
+    client = mlflow.MlflowClient(store_of(config).uri)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        try:
+            client.download_artifacts(run, name, str(target))
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            raise InputError(
+                f"run {run} was made on another machine, and MLflow has no {name} of it ({first_line(error)}): let it "
+                "finish first."
+            ) from error
+    begin_run(target, config=CONFIG, mlflow_run_id=run)
+    end_run(target)
+    return target.resolve()

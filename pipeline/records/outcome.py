@@ -1,0 +1,164 @@
+"""What became of a run: told to MLflow while it lasts, written into the workdir at its end, shown to a person."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.console import Console
+from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.serialisation import to_plain
+from pipeline.records.products import Products
+from pipeline.records.record import read_record
+from pipeline.records.report import Folders, RunReport, read_report, write_report
+from pipeline.records.reuse import StageResult
+from pipeline.records.workdir import CONFIG, read_run
+from pipeline.runtime.environment import environment
+from pipeline.runtime.hardware import hardware
+from pipeline.runtime.memory import PeakMemory
+from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.registry import PublishedModel
+from pipeline.tracking.run import RunAbout
+from stages.corpus.stage import Corpus
+from stages.evaluation.stage import block_losses
+from stages.storage import Folder
+from stages.teacher.pretrain import Released
+from stages.training.checkpoints import checkpoint
+
+
+def about(config: PipelineConfig, last: StageResult[Any], workdir: Path) -> RunAbout:
+    """What MLflow is told of the run; one that was interrupted in this workdir goes on under its own id."""
+    text, file, before = to_yaml(config), workdir / CONFIG, read_run(workdir)
+    same = file.exists() and file.read_text(encoding="utf-8") == text
+    unfinished = before.mlflow_run_ids[-1:] if before is not None and before.finished is None and same else ()
+    return RunAbout(
+        name=config.name,
+        workdir=str(workdir),
+        fingerprint=last.fingerprint,
+        parameters=flat(config),
+        yaml=text,
+        hardware=hardware(),
+        run_id=next(iter(unfinished), None),
+        tags={"from_search": config.from_search} if config.from_search else {},
+    )
+
+
+def deliver(live: LiveRun, stage: str, step: int, metrics: Mapping[str, float]) -> None:
+    """A stage's metrics to MLflow: distilling's under their own names, another training's under the stage's."""
+    live.log_metrics(step, metrics if stage == "distil" else {f"{stage}/{k}": v for k, v in metrics.items()})
+
+
+def deliver_again(live: LiveRun, made: StageResult[Any]) -> None:
+    """Tell MLflow again what a finished training reported, where it was made in this very run before the run was
+    killed: the last two seconds of it may have gone with the driver. What MLflow holds is passed over."""
+    record = read_record(made.folder) if live.continued else None
+    if record is None or datetime.fromisoformat(record.finished).timestamp() < live.started:
+        return
+    for report in checkpoint.history(made.folder / "checkpoints"):
+        step = int(report["step"])
+        deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
+
+
+def say_skipped(corpus: StageResult[Corpus], console: Console) -> None:
+    """Whether a corpus that was made earlier is without some of its files; one that is made now says so itself."""
+    if corpus.reused and (notice := corpus.artifact.notice):
+        console.say(notice)
+
+
+def register(config: PipelineConfig, products: Products, live: LiveRun) -> PublishedModel:
+    """The published folder as a registered model, `candidate`, and `champion` if the gate says so."""
+    assert products.published is not None, "only a run that published registers"
+    assert products.report is not None
+    assert products.blocks is not None
+    blocks = products.blocks.artifact
+    return live.log_model(
+        products.published.artifact,
+        products.report.artifact,
+        name=config.publish.name,
+        score=lambda folder: block_losses(config.evaluate, str(folder), blocks),
+    )
+
+
+def conclude(
+    config: PipelineConfig,
+    products: Products,
+    model: PublishedModel,
+    live: LiveRun,
+    workdir: Path,
+    memory: PeakMemory,
+) -> None:
+    """Write report.json, and log it."""
+    assert products.published is not None, "only a run that published concludes"
+    assert products.report is not None
+    assert products.student is not None
+    student, measured, published = products.student.artifact, products.report.artifact, products.published.artifact
+    root = config.root.uri.rstrip("/") + "/"
+    report = RunReport(
+        recipe=config.name,
+        fingerprint=products.published.fingerprint,
+        **{f.name: getattr(measured, f.name) for f in fields(RunReport) if hasattr(measured, f.name)},
+        tokens_per_second=student.tokens_per_second,
+        steps=student.steps,
+        tokens=student.tokens,
+        peak_memory_mb=memory.peak_mb,
+        seconds={made.stage: made.seconds for made in products.all()},
+        mlflow_run_id=live.run_id,
+        model_uri=model.model_uri,
+        champion=model.is_champion,
+        verdict=model.verdict,
+        folders=Folders(
+            teacher=products.teacher.artifact.folder.uri.removeprefix(root),
+            student=published.folder.uri.removeprefix(root),
+        ),
+    )
+    write_report(workdir, report)
+    live.log_report(to_plain(report))
+
+
+def hand_over(config: PipelineConfig, released: StageResult[Released], live: LiveRun, workdir: Path) -> None:
+    """Put a teacher that was pre-trained here into `<workdir>/pretrained`, with a README that says how it was made."""
+    model, target, here = released.artifact, Folder(str(workdir)) / "pretrained", environment()
+    live.log_metrics(0, {"final/mlm_loss": model.mlm_loss, "final/top1": model.top1})
+    target.remove()
+    with model.folder.as_local() as source, target.written_locally() as local:
+        shutil.copytree(source, local, dirs_exist_ok=True)
+        text = teacher_readme(config, model, here.commit or "an unknown commit")
+        (local / "README.md").write_text(text, encoding="utf-8")
+
+
+def teacher_readme(config: PipelineConfig, model: Released, commit: str) -> str:
+    """What a pre-trained teacher is and how it was made, for the folder that it is handed over in."""
+    assert config.pretrain is not None, "only a pre-trained teacher is handed over"
+    phases, lines = config.pretrain.phases, []
+    for phase in phases:
+        steps, batch = phase.train.steps or 0, phase.train.global_batch
+        tokens = steps * batch * phase.block_length / 1e6
+        lines.append(
+            f"- {phase.layers} layers on blocks of {phase.block_length}: {steps:,} steps of {batch} blocks, "
+            f"{tokens:.1f} million tokens"
+        )
+    schedule = "\n".join(lines)
+    return f"""# A small BERT, pre-trained from nothing
+
+{phases[-1].layers} layers, {phases[-1].width} wide, {phases[-1].heads} heads, a WordPiece vocabulary of
+{config.pretrain.vocabulary.size:,}, at most {phases[-1].positions} tokens; stored in bf16, to be loaded as fp32.
+Made by `distil run {config.name}` of commit {commit}, on the corpus `{config.corpus.source}`:
+
+{schedule}
+
+On {model.heldout_tokens:,} tokens of held-out text, uniformly masked: masked-LM loss {model.mlm_loss:.3f},
+top-1 {model.top1:.3f}.
+"""
+
+
+def show(workdir: Path, console: Console) -> None:
+    """The table of what was kept, and where the model and the run are."""
+    report, run = read_report(workdir), read_run(workdir)
+    if report is not None and run is not None and report.mlflow_run_id in run.mlflow_run_ids:
+        console.report(report)
+        console.say(f"model: {report.model_uri} (@candidate{', @champion' if report.champion else ''})")
+        console.say(f"gate:  {report.verdict}")
+        console.say(f"files: {workdir}  (report.json, config.yaml)")
+        console.say(f"run:   {report.mlflow_run_id} in MLflow; `distil ui` shows it")

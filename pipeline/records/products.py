@@ -1,0 +1,31 @@
+"""What a run has made, stage by stage."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from pipeline.records.reuse import StageResult
+from stages.corpus.stage import Corpus
+from stages.distil.stage import Student
+from stages.evaluation.stage import Report
+from stages.publish.stage import Published
+from stages.teacher.pretrain import Released
+from stages.teacher.stage import Teacher
+from stages.tokens.blocks import Blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Products:
+    """What a run has made, or would make; None after the last stage it was to run."""
+
+    corpus: StageResult[Corpus]
+    teacher: StageResult[Teacher]
+    released: StageResult[Released] | None = None
+    """A teacher that was pre-trained here, to be handed over."""
+    blocks: StageResult[Blocks] | None = None
+    student: StageResult[Student] | None = None
+    report: StageResult[Report] | None = None
+    published: StageResult[Published] | None = None
+
+    def all(self) -> list[StageResult[Any]]:
+        """Those that are there, in order."""
+        return [made for field in fields(self) if (made := getattr(self, field.name)) is not None]

@@ -1,0 +1,68 @@
+"""Which run a RUN on the command line means: `latest`, a workdir, or MLflow's id of it."""
+
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+from pipeline.config.nearest_name import nearest
+from pipeline.config.serialisation import from_plain
+from pipeline.records.downloaded_run import fetch
+from pipeline.records.workdir import NAME, read_run
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.run import workdir_of
+from stages.errors import InputError
+
+RUNS = Path("runs")
+"""Where recipes put their workdirs, below the folder that a command is called from."""
+
+
+def find_workdir(run: str, runs: Path = RUNS) -> Path:
+    """The workdir that RUN means: an MLflow run id, a workdir, or `latest`; raises `InputError` where it means none."""
+    known = workdirs(runs)
+    if run == "latest":
+        if not known:
+            raise InputError(f"there is no run below {runs.resolve()} yet: start one with `distil run demo`.")
+        return known[0]
+    if read_run(Path(run)) is not None:
+        return Path(run).resolve()
+    if read_run(runs / run) is not None:  # `demo` for runs/demo
+        return (runs / run).resolve()
+    for workdir in known:
+        found = read_run(workdir)
+        if found is not None and run in found.mlflow_run_ids:
+            return workdir
+    if re.fullmatch("[0-9a-f]{32}", run):  # it ran elsewhere on this machine, or on another one
+        workdir = Path(workdir_of(TrackingConfig(), run))
+        return workdir if read_run(workdir) is not None else fetch(TrackingConfig(), run, runs / run)
+    raise InputError(_not_found(run, known))
+
+
+def tracking_of(run: str | None, runs: Path = RUNS) -> TrackingConfig:
+    """Where a run was recorded, by its resolved config; with None the latest's, or the default where there is none."""
+    if run is None and not workdirs(runs):
+        return TrackingConfig()
+    workdir = find_workdir(run or "latest", runs)
+    found = read_run(workdir)
+    assert found is not None, f"{workdir} was found by its {NAME}"
+    file = workdir / found.config
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return from_plain(TrackingConfig, data["tracking"], "tracking", complete=False)
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise InputError(f"{file} does not say where the run was recorded ({error}): give another --run.") from error
+
+
+def workdirs(runs: Path = RUNS) -> list[Path]:
+    """The workdirs right below `runs`, the one whose run started or ended last first."""
+    files = runs.resolve().glob(f"*/{NAME}")
+    return [file.parent for file in sorted(files, key=os.path.getmtime, reverse=True)]
+
+
+def _not_found(run: str, known: list[Path]) -> str:
+    if Path(run).is_dir():
+        return f"{run} is no workdir of a run, as it has no {NAME}: give another, an MLflow run id, or `latest`."
+    near = nearest(run, [path.name for path in known])
+    hint = f"did you mean {RUNS / near}?" if near else "give a workdir, an MLflow run id, or `latest`."
+    return f"there is no run {run}; {hint}"

@@ -1,0 +1,79 @@
+"""Ray: an existing cluster where there is one to join, else one of our own on this machine."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from stages.cluster_capacity import may_grow
+
+OBJECT_STORE_BYTES = 512 * 1024**2
+"""Of a local Ray: batches are small, and a laptop has other uses for its memory than Ray's default of 30 %."""
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def cluster(verbose: bool = False, *, state: bool = False) -> Iterator[None]:
+    """Ray while the block runs: the cluster of RAY_ADDRESS (set within a Ray job), or a local one that ends with it.
+
+    Ray that is up already, as in a notebook or a test, is used and left as it is. `state`: whether a local one can be
+    asked for its actors' state (see `start_local`).
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=verbose, logging_level="INFO" if verbose else "ERROR")
+    else:
+        start_local(len(os.sched_getaffinity(0)), verbose=verbose, state=state)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> None:
+    """A Ray on this machine alone.
+
+    With `state` it has a dashboard, which answers for the state of actors: when Ray Tune stops a trial, Ray Train asks
+    there whether the trial still lives, and only then gives its CPUs back. It asks the one Ray that it finds on the
+    machine, and none where there are two: so the processes of this one are told its address.
+    """
+    # A machine of one's own gives no notice of being taken away: a process less for every training.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    # Several trainings at a time have more processes than Ray expects of two CPUs, and it warns of each further one.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(4 * cpus))
+    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_GCS_SERVER_PORT")}
+    if state:
+        port = free_port()
+        os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=state,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=verbose,
+            logging_level="INFO" if verbose else "ERROR",
+            _node_ip_address=LOOPBACK,
+        )
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def has_other_machines() -> bool:
+    """Whether tasks may run on a machine other than this one, now or once the cluster has grown."""
+    return may_grow() or len([node for node in ray.nodes() if node["Alive"]]) > 1

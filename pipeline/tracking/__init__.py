@@ -1,0 +1,1 @@
+"""MLflow: a run's start and end, its metrics while the server is away, its model and the gate."""

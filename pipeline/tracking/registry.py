@@ -1,0 +1,159 @@
+"""The model registry: versions, the alias `candidate` for every published model, `champion` by the gate.
+
+The gate, per registered name: the champion's place goes to a candidate whose held-out masked-LM loss is lower with
+95 % confidence (a paired bootstrap over blocks). Where there is no champion yet, the candidate must beat itself as it
+was at step 0, before any training.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.evaluation.significance import paired_bootstrap
+
+if TYPE_CHECKING:
+    from stages.evaluation.stage import Report
+    from stages.publish.stage import Published
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+Score = Callable[[Path], NDArray[np.float64]]
+"""Held-out loss per block, on this run's held-out blocks, of the model in a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """A version in the registry and what the gate said."""
+
+    name: str
+    version: int
+    run_id: str
+    """The run that this version came from: an earlier one where the very same model was registered already."""
+    is_champion: bool
+    verdict: str
+    """One sentence: what it was compared with, and the outcome."""
+
+    @property
+    def model_uri(self) -> str:
+        """What MLflow loads it by."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def register(
+    mlflow: Any, client: Any, run_id: str, published: "Published", report: "Report", *, name: str, score: Score
+) -> PublishedModel:
+    """Register the model (once: the same weights scored on the same text are the same version) and judge it."""
+    losses = report.folder.read_bytes("losses.npz")
+    tags = {
+        "weights": published.weights_digest,
+        "vocabulary": published.vocabulary_digest,
+        "heldout_digest": report.heldout_digest,
+        "heldout_mlm_loss": f"{report.student.mlm_loss:.6f}",
+        "heldout_top1": f"{report.student.top1:.6f}",
+    }
+    version = _same(client, name, tags) or _new(mlflow, client, run_id, published, name, tags, losses)
+    client.set_registered_model_alias(name, CANDIDATE, version.version)
+    is_champion, verdict = _judge(mlflow, client, name, version, losses, score)
+    if is_champion:
+        client.set_registered_model_alias(name, CHAMPION, version.version)
+    client.set_model_version_tag(name, version.version, "verdict", verdict)
+    return PublishedModel(
+        name=name, version=int(version.version), run_id=version.run_id, is_champion=is_champion, verdict=verdict
+    )
+
+
+@contextmanager
+def model_folder(mlflow: Any, name: str, version: str | int) -> Iterator[Path]:
+    """A registered model as a folder that transformers loads, tokenizer included, for as long as the block lasts."""
+    with TemporaryDirectory() as folder:
+        whole = Path(mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=folder))
+        for file in (whole / "components" / "tokenizer").iterdir():
+            file.rename(whole / "model" / file.name)
+        yield whole / "model"
+
+
+def _same(client: Any, name: str, tags: dict[str, str]) -> Any:
+    """The version with these weights, scored on this text; None if there is none."""
+    keys = ("weights", "heldout_digest")
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((v for v in versions if all(v.tags.get(key) == tags[key] for key in keys)), None)
+
+
+def _new(
+    mlflow: Any, client: Any, run_id: str, published: "Published", name: str, tags: dict[str, str], losses: bytes
+) -> Any:
+    """Log the model into the run, with its losses beside it, and make a version of it."""
+    where = f"losses/{tags['weights'][:12]}-{tags['heldout_digest']}"
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "losses.npz").write_bytes(losses)
+        client.log_artifact(run_id, str(Path(folder) / "losses.npz"), where)
+    info = _log(mlflow, published, name, tags)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Distilled masked-LM BERTs; @champion is the best so far.")
+    return client.create_model_version(
+        name, info.model_uri, run_id, tags={**tags, "losses": f"{where}/losses.npz"}, model_id=info.model_id
+    )
+
+
+def _log(mlflow: Any, published: "Published", name: str, tags: dict[str, str]) -> Any:
+    """Log the folder as a transformers model: parts rather than a pipeline and requirements by name, because
+    inferring either wants torchvision."""
+    import mlflow.transformers as flavor
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    text = Schema([ColSpec("string")])
+    with published.folder.as_local() as folder:
+        parts = {
+            "model": AutoModelForMaskedLM.from_pretrained(folder),
+            "tokenizer": AutoTokenizer.from_pretrained(folder),
+        }
+        return flavor.log_model(
+            parts,
+            name=name,
+            task="fill-mask",
+            signature=ModelSignature(inputs=text, outputs=text),
+            pip_requirements=[f"{package}=={installed(package)}" for package in ("torch", "transformers")],
+            model_card=None,
+            tags=tags,
+        )
+
+
+def _judge(mlflow: Any, client: Any, name: str, version: Any, losses: bytes, score: Score) -> tuple[bool, str]:
+    """(whether this version is the champion from now on, the reason)."""
+    own = _unpack(losses)
+    holder = client.get_registered_model(name).aliases.get(CHAMPION)
+    if holder is None:
+        found = paired_bootstrap(own["student"], own["student_at_init"])
+        return found.is_better, f"first of its name, beside its own step 0: {found}"
+    if str(holder) == str(version.version):
+        return True, "is the champion already"
+    champion = client.get_model_version(name, holder)
+    if champion.tags.get("vocabulary") != version.tags.get("vocabulary"):
+        return False, f"not comparable with version {holder}: other vocabulary; publish it under another name"
+    incumbent = _champion_losses(mlflow, client, champion, version, score)
+    found = paired_bootstrap(own["student"], incumbent)
+    return found.is_better, f"beside version {holder}, champion until now: {found}"
+
+
+def _champion_losses(mlflow: Any, client: Any, champion: Any, version: Any, score: Score) -> NDArray[np.float64]:
+    """The champion's losses on the candidate's held-out blocks: recorded, or scored now if the text was another."""
+    if champion.tags.get("heldout_digest") != version.tags["heldout_digest"]:
+        with model_folder(mlflow, champion.name, champion.version) as folder:
+            return score(folder)
+    with TemporaryDirectory() as folder:
+        path = client.download_artifacts(champion.run_id, champion.tags["losses"], folder)
+        return _unpack(Path(path).read_bytes())["student"]
+
+
+def _unpack(losses: bytes) -> dict[str, NDArray[np.float64]]:
+    with np.load(io.BytesIO(losses), allow_pickle=False) as arrays:
+        return {name: arrays[name].astype(np.float64) for name in arrays.files}

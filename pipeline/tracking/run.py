@@ -1,0 +1,170 @@
+"""One MLflow run for a pipeline run: started or continued, and ended with what became of it.
+
+With `live.py` and `registry.py` the only place that knows MLflow; stages call the `on_metrics` they are given. One
+process, the driver, makes the experiment and the run. MLflow is imported when a run starts: it takes 1.5 s.
+"""
+
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.runtime.environment import environment
+from pipeline.runtime.signals import Terminated
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.delivery import first_line
+from pipeline.tracking.live_run import LiveRun, legal
+from pipeline.tracking.store import URI_VARIABLE, Store, store_of
+from stages.errors import InputError, Preempted
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAbout:
+    """What a run is called and what it is made from; all of it is searchable in MLflow."""
+
+    name: str
+    """The recipe's."""
+    workdir: str
+    fingerprint: str
+    parameters: Mapping[str, object]
+    """Every field of the resolved config by its dotted path."""
+    yaml: str
+    """The resolved config; saved as config.yaml, from which the run can be made again."""
+    hardware: str = ""
+    run_id: str | None = None
+    """A run to continue; None starts one."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Further ones."""
+
+
+@contextmanager
+def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = log.warning) -> Iterator[LiveRun]:
+    """Start a run, or continue `about.run_id`, and end it with what became of the block.
+
+    FINISHED, KILLED for Ctrl-C and SIGTERM, FAILED for everything else that is raised; the tag `error` says why. Raises
+    `InputError` for a run that the store does not know. `say` is told where the end has to wait for a server.
+    """
+    mlflow = quiet_mlflow()
+    store = store_of(config)
+    if store.file:
+        store.file.parent.mkdir(parents=True, exist_ok=True)
+    before = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(store.uri)  # child processes inherit it
+    try:
+        live = _start(mlflow, config, store, about, say)
+        try:
+            yield live
+        except KeyboardInterrupt:
+            live.close("KILLED", "interrupted")
+            raise
+        except (Terminated, Preempted):
+            live.close("KILLED", "stopped by SIGTERM")
+            raise
+        except BaseException as error:
+            live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
+            raise
+        live.close("FINISHED")
+    finally:
+        mlflow.set_tracking_uri(None)  # given back to the environment: what is set here would win over it ever after
+        if before is not None:
+            os.environ[URI_VARIABLE] = before
+
+
+def workdir_of(config: TrackingConfig, run: str) -> str:
+    """The workdir of a run by its id, or of the newest run there is for `latest`; raises `InputError` if unknown."""
+    mlflow = quiet_mlflow()
+    store = store_of(config)
+    if store.file and not store.file.exists():
+        raise InputError(f"there is no run {run} in {store.uri}, which does not exist yet.")
+    client = mlflow.MlflowClient(store.uri)
+    try:
+        found = _newest(client, config) if run == "latest" else client.get_run(run)
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(f"there is no run {run} in {store.uri}: {first_line(error)}") from error
+    if found is None or "workdir" not in found.data.tags:
+        raise InputError(f"there is no run {run} with a workdir in {store.uri}.")
+    return found.data.tags["workdir"]
+
+
+def quiet_mlflow() -> Any:
+    """Import MLflow without its banners, its progress bars and its telemetry; what the user set in the environment
+    stays."""
+    for variable in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "MLFLOW_DISABLE_TELEMETRY"):
+        os.environ.setdefault(variable, "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # 2 + 4 + 8 + 16 s; metrics wait longer on their own
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        if logging.getLogger(name).level < logging.ERROR and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
+            logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> LiveRun:
+    """The experiment (made once), the run, and what is known before the first stage."""
+    client = mlflow.MlflowClient(store.uri)
+    experiment_id = _experiment(client, config, store)
+    measurable = config.system_metrics and importlib.util.find_spec("psutil") is not None
+    try:
+        started = mlflow.start_run(
+            run_id=about.run_id,
+            experiment_id=None if about.run_id else experiment_id,
+            run_name=None if about.run_id else f"{about.name} {time.strftime('%Y-%m-%d %H:%M')}",
+            tags=_tags(about),
+            log_system_metrics=measurable,
+        )
+    except mlflow.exceptions.MlflowException as error:
+        name = about.run_id or about.name
+        raise InputError(f"run {name} cannot start in {store.uri}: {first_line(error)}") from error
+    live = LiveRun(mlflow, store, started, continued=about.run_id is not None, say=say)
+    if config.system_metrics and not measurable:
+        live.problems.append("system metrics need psutil: pip install psutil")
+    known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with
+    parameters = {legal(k): str(v) for k, v in about.parameters.items() if legal(k) not in known}
+    live._attempt("the parameters", lambda: mlflow.log_params(parameters))
+    if "error" in started.data.tags:  # of an earlier start
+        live._attempt("that it goes on", lambda: client.delete_tag(live.run_id, "error"))
+    live._attempt("config.yaml", lambda: client.log_text(live.run_id, about.yaml, "config.yaml"))
+    return live
+
+
+def _experiment(client: Any, config: TrackingConfig, store: Store) -> str:
+    found = client.get_experiment_by_name(config.experiment)
+    if found is None:
+        return client.create_experiment(config.experiment, artifact_location=store.artifacts)
+    if found.lifecycle_stage == "deleted":
+        raise InputError(
+            f"the MLflow experiment {config.experiment!r} was deleted: restore it with `mlflow experiments restore`, "
+            "or give another tracking.experiment."
+        )
+    return found.experiment_id
+
+
+def _newest(client: Any, config: TrackingConfig) -> Any:
+    """The run of this experiment that started last, or None."""
+    experiment = client.get_experiment_by_name(config.experiment)
+    ids = [experiment.experiment_id] if experiment else []
+    workdir = "tags.workdir != ''"  # a search's trials have none
+    found = client.search_runs(ids, workdir, order_by=["start_time DESC"], max_results=1) if ids else []
+    return next(iter(found), None)
+
+
+def _tags(about: RunAbout) -> dict[str, str]:
+    here = environment()
+    tags = {
+        "recipe": about.name,
+        "workdir": about.workdir,
+        "fingerprint": about.fingerprint,
+        "hardware": about.hardware,
+        "git_commit": here.commit,
+        "git_dirty": None if here.dirty is None else str(here.dirty).lower(),
+        "mlflow.source.git.commit": here.commit,
+    }
+    return {name: value for name, value in tags.items() if value} | dict(about.tags)

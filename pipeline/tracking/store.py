@@ -1,0 +1,166 @@
+"""Where MLflow keeps runs and models: which address, whether it answers, and a server to look at it.
+
+Imports no MLflow (1.5 s), so that every command may import this.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from pipeline.tracking.config import SQLITE, TrackingConfig
+from stages.errors import InputError
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+PATIENCE = 3.0
+"""Seconds that an address may take to answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An address that was settled on: absolute, so that it still means the same from another folder."""
+
+    uri: str
+    artifacts: str | None
+    """The folder of new experiments' artifacts; None where the server decides."""
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+
+def store_of(config: TrackingConfig) -> Store:
+    """The store that `config` means here and now; raises `InputError` for an address that cannot be one."""
+    uri = config.uri or os.environ.get(URI_VARIABLE) or f"{SQLITE}{Path.cwd() / 'runs' / 'mlflow.db'}"
+    if uri.startswith(("http://", "https://")):
+        return Store(uri=uri.rstrip("/"), artifacts=None)
+    if not uri.startswith(SQLITE):
+        raise InputError(
+            f"{URI_VARIABLE} is {uri!r}, which is neither sqlite:///FILE nor an http(s) address (MLflow itself no "
+            "longer writes to plain folders): set it to one of these, or unset it."
+        )
+    file = Path(uri.removeprefix(SQLITE)).absolute()
+    return Store(uri=f"{SQLITE}{file}", artifacts=str(file.parent / "mlartifacts"))
+
+
+def check(config: TrackingConfig, *, workers_elsewhere: bool) -> None:
+    """Raise `InputError` where runs could not be recorded; to be called before anything expensive.
+
+    `workers_elsewhere`: whether processes on other machines take part; they cannot reach an SQLite file.
+    """
+    store = store_of(config)
+    if store.file is None:
+        _check_answers(store.uri)
+        return
+    if workers_elsewhere:
+        raise InputError(
+            f"tracking.uri is {store.uri}, a file on this machine, but workers run on other machines: start "
+            "`mlflow server` and give its http address."
+        )
+    _check_file(store.file)
+
+
+def _check_answers(uri: str) -> None:
+    """One GET of the health page. Whatever answers with a demand for credentials is alive."""
+    remedy = "start the server, or leave tracking.uri out to record into a file on this machine"
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            return
+        raise InputError(f"tracking.uri is {uri}, which answers {error.code} and not as MLflow: {remedy}.") from error
+    except (OSError, ValueError) as error:  # refused, no such name, no answer in time, a port that is no number
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"tracking.uri is {uri}, where no MLflow server answers ({reason}): {remedy}.") from error
+
+
+def _check_file(file: Path) -> None:
+    """Raise where the database could not be made or opened at `file`."""
+    if file.is_dir():
+        raise InputError(f"tracking.uri names {file}, a folder: name a file in it, such as mlflow.db.")
+    if file.exists():
+        if not os.access(file, os.R_OK | os.W_OK):
+            raise InputError(f"tracking.uri names {file}, which cannot be written: give another file.")
+        with file.open("rb") as opened:
+            if opened.read(6) not in (b"", b"SQLite"):
+                raise InputError(f"tracking.uri names {file}, which is no SQLite database: give another file.")
+    parent = next(folder for folder in file.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"tracking.uri names {file}, but {parent} cannot be written: give another place.")
+
+
+def ui(config: TrackingConfig, port: int = 5000, say: Callable[[str], None] = print) -> None:
+    """Serve the runs on http://127.0.0.1:`port` until interrupted; says the address once it answers.
+
+    For a store that is a server already, only says its address. Raises `InputError` where there is nothing to show
+    or the port is taken.
+    """
+    store = store_of(config)
+    if store.file is None:
+        _check_answers(store.uri)
+        say(store.uri)
+        return
+    if not store.file.exists():
+        raise InputError(f"there is no run to show yet: {store.file} does not exist; `distil run demo` makes it.")
+    _check_free(port)
+    with TemporaryFile() as log:
+        server = _start_server(store, port, log)
+        try:
+            _wait_until_it_answers(server, port, log)
+            say(f"http://127.0.0.1:{port}")
+            server.wait()
+        except KeyboardInterrupt:
+            say("stopped")
+        finally:
+            _stop(server)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"port {port} is taken on this machine: give another with --port.") from error
+
+
+def _start_server(store: Store, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """MLflow's server in a session of its own, so that Ctrl-C reaches us alone and we stop all its processes."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store.uri, "--default-artifact-root", str(store.artifacts)]
+    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+
+
+def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> None:
+    """Return once the health page is there (40 s on a busy machine); raise with its last words if the server ended."""
+    while server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE):
+                return
+        except OSError:
+            time.sleep(0.2)  # not up yet
+    log.seek(0)
+    words = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+    raise InputError(f"MLflow's server ended with status {server.returncode} and said: {words[0]}")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server with its workers: politely, then not."""
+    for word in (signal.SIGTERM, signal.SIGKILL):
+        if server.poll() is None:
+            os.killpg(server.pid, word)
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:  # then the next word
+                continue

@@ -1,0 +1,1 @@
+"""A search in MLflow, and which one a RUN means."""

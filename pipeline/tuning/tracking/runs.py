@@ -1,0 +1,248 @@
+"""A search in MLflow while it lasts: below its own run a child run a trial, below that the runs that confirm it.
+
+With `conclusion.py`, `tracking.py` and `registry.py` the only place that knows MLflow, and through its client alone:
+the fluent calls would mean the parent, which is the active run. Nothing here may stop a search: what could not be
+recorded is in the parent's `problems`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.tracking.delivery import Delivery, first_line
+from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.retry import REFUSALS
+from pipeline.tuning.ledger import Report, Trial
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+Result = TypeVar("Result")
+Key = tuple[str, str]
+"""("", number) of a trial, (number of the trial that it confirms, seed) of a confirmation."""
+
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow shows runs below one another."""
+PAGE = 1000
+"""Runs that are asked for at a time."""
+
+
+class Children:
+    """The runs of a search's trials, while it lasts; used by one thread, the driver's."""
+
+    def __init__(self, live: LiveRun, *, hardware: str = "") -> None:
+        """`live`: the search's own run. Reads which children it has from an earlier start of the same search."""
+        from mlflow import MlflowClient
+
+        self._live, self._hardware = live, hardware
+        self._client: Any = MlflowClient(live.store.uri)
+        self._runs: dict[Key, str] = {}
+        self._read: set[str] = set()
+        """The runs whose children are all in `_runs`."""
+        self._open: set[str] = set()
+        """The runs that MLflow takes for running."""
+        self._ends: dict[str, tuple[str, dict[str, str]]] = {}
+        """Status and tags to end a run with."""
+        self._tokens: dict[str, int] = {}
+        """Of a run, those of the last report that was handed over."""
+        self._refusals: dict[str, tuple[int, str]] = {}
+        """Of a run, how many values were refused, and why."""
+        self._delivery: Delivery[tuple[str, Metric]] = Delivery(self._send)
+        attempt(live, "what trials there are", partial(self._read_children, live.run_id))
+
+    def started(self, trial: Trial, parent: str | None = None) -> str | None:
+        """The trial's run, made, or running again where there is one; the ledger's where MLflow does not answer.
+
+        `parent`: in a confirmation, the run of the trial that it confirms, where it is not among those known here.
+        """
+        name = _name(trial)
+        run_id = attempt(self._live, f"the run of {name}", partial(self._found_or_made, trial, parent))
+        if run_id is None:
+            return trial.run_id
+        attempt(self._live, f"what {name} is set to", partial(self._set_up, run_id, trial))
+        self._catch_up(trial)
+        return run_id
+
+    def report(self, trial: Trial, report: Report) -> None:
+        """Its metrics at an optimiser step, and `tokens`; microseconds, they are sent every two seconds.
+
+        A report that was handed over before, now or before the search was killed, is passed over, and so is one of
+        a trial without a run: once it has one, its reports in the ledger are sent.
+        """
+        run_id = self._runs.get(_key(trial))
+        if run_id is not None and report.tokens > self._tokens.get(run_id, -1):
+            self._tokens[run_id] = report.tokens
+            attempt(self._live, f"step {report.step} of {_name(trial)}", partial(self._hand_over, run_id, report))
+
+    def ended(self, trial: Trial) -> None:
+        """End its run: FINISHED where it completed or was stopped early, FAILED otherwise, with the reason.
+
+        A run that has ended only gets the metrics that it lacks, so a search which goes on calls this for all trials
+        that are over: the kill may have come after the ledger had it, and before MLflow.
+        """
+        attempt(self._live, f"the end of {_name(trial)}", partial(self._end, trial))
+
+    def close(self, *, interrupted: bool) -> None:
+        """End what still runs, as KILLED where the search was interrupted, as FAILED otherwise; deliver what waits."""
+        unfinished = ("KILLED" if interrupted else "FAILED", {"state": "interrupted"})
+        for run_id in sorted(self._open):
+            self._ends.setdefault(run_id, unfinished)
+            try:
+                self._finish(run_id)
+            except Exception as error:
+                self._live.problems.append(f"the end of run {run_id} was not recorded: {first_line(error)}")
+                if not _is_refusal(error):  # nobody answers, and each of the others would wait as long
+                    break
+        self._live.problems += self._delivery.close()
+        for run_id, (count, reason) in self._refusals.items():
+            self._live.problems.append(f"{count:,} metric values of run {run_id} were refused: {reason}")
+
+    def _found_or_made(self, trial: Trial, parent: str | None) -> str:
+        return self._found(trial, parent) or self._made(trial, parent)
+
+    def _found(self, trial: Trial, parent: str | None = None) -> str | None:
+        """The trial's run, if there is one. Raises what MLflow raises, and LookupError for a confirmation of a trial
+        that has no run."""
+        above = self._above(trial, parent)
+        if above not in self._read:
+            self._read_children(above)
+        return self._runs.get(_key(trial))
+
+    def _made(self, trial: Trial, parent: str | None) -> str:
+        above = self._above(trial, parent)
+        self._read.discard(above)  # it may be made although no answer comes; before the next try, this is read again
+        made = self._client.create_run(
+            self._live.experiment_id, run_name=_name(trial), tags={PARENT: above, **self._tags(trial)}
+        )
+        self._read.add(above)
+        self._runs[_key(trial)] = made.info.run_id
+        self._open.add(made.info.run_id)
+        return made.info.run_id
+
+    def _above(self, trial: Trial, parent: str | None) -> str:
+        if trial.confirms is None:
+            return self._live.run_id
+        above = parent or self._runs.get(("", str(trial.confirms)))
+        if above is None:
+            raise LookupError(f"trial {trial.confirms} has no run")
+        return above
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        tags = {
+            "trial": str(trial.number),
+            "confirms": "" if trial.confirms is None else str(trial.confirms),
+            "seed": str(trial.seed),
+            "kind": "trial" if trial.confirms is None else "confirmation",
+            "state": "running",
+            "hardware": self._hardware,
+        }
+        return {name: value for name, value in tags.items() if value}
+
+    def _read_children(self, above: str) -> None:
+        """Take in the runs below a run; the first one where a trial should have two."""
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._live.experiment_id],
+                f"tags.`{PARENT}` = '{above}'",
+                max_results=PAGE,
+                order_by=["start_time ASC"],
+                page_token=token,
+            )
+            for run in page:
+                self._take_in(run)
+            token = page.token
+            if not token:
+                self._read.add(above)
+                return
+
+    def _take_in(self, run: Any) -> None:
+        tags, run_id = run.data.tags, run.info.run_id
+        if "trial" not in tags or "seed" not in tags:
+            return  # somebody else's
+        key = (tags["confirms"], tags["seed"]) if "confirms" in tags else ("", tags["trial"])
+        if self._runs.setdefault(key, run_id) == run_id and run_id not in self._tokens:
+            self._tokens[run_id] = int(run.data.metrics.get("tokens", -1))
+            if run.info.status == "RUNNING":
+                self._open.add(run_id)
+
+    def _set_up(self, run_id: str, trial: Trial) -> None:
+        """Parameters, and the run running; both may have been so before."""
+        from mlflow.entities import Param, RunTag
+
+        if run_id not in self._open:
+            self._open.add(run_id)
+            self._client.update_run(run_id, status="RUNNING")
+        values = {**{f"distil.{field}": value for field, value in trial.setting.items()}, "seed": trial.seed}
+        params = [Param(name, str(value)) for name, value in values.items()]
+        self._client.log_batch(run_id, params=params, tags=[RunTag("state", "running")])
+
+    def _catch_up(self, trial: Trial) -> None:
+        """Hand over what the ledger has and MLflow has not."""
+        for report in trial.reports:
+            self.report(trial, report)
+
+    def _hand_over(self, run_id: str, report: Report) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        values = [*report.metrics.items(), ("tokens", report.tokens)]  # tokens last: once there, all of it is
+        self._delivery.put([(run_id, Metric(name, float(value), now, report.step)) for name, value in values])
+
+    def _end(self, trial: Trial) -> None:
+        run_id = self._found(trial) or self.started(trial)
+        self._catch_up(trial)  # a run that MLflow has ended too: its end overtakes metrics, which wait for two seconds
+        if run_id is None or run_id not in self._open:
+            return
+        tags = {"state": trial.state, **({"error": trial.why} if trial.why else {})}
+        self._ends[run_id] = ("FAILED" if trial.state == "failed" else "FINISHED", tags)
+        with suppress(Exception):  # `close` tries again, and tells
+            self._finish(run_id)
+
+    def _finish(self, run_id: str) -> None:
+        from mlflow.entities import RunTag
+
+        status, tags = self._ends[run_id]
+        self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._client.set_terminated(run_id, status)
+        self._open.discard(run_id)
+
+    def _send(self, items: "Sequence[tuple[str, Metric]]") -> None:
+        """A request a run. Where one fails, all are sent again: MLflow knows a value by its time, and keeps one."""
+        of_runs: dict[str, list[Metric]] = {}
+        for run_id, metric in items:
+            of_runs.setdefault(run_id, []).append(metric)
+        refused = {}
+        for run_id, metrics in of_runs.items():
+            try:
+                self._client.log_batch(run_id, metrics=metrics)
+            except Exception as error:
+                if not _is_refusal(error):
+                    raise
+                refused[run_id] = (len(metrics), first_line(error))  # no reason to drop the other runs' values
+        for run_id, (count, reason) in refused.items():
+            self._refusals[run_id] = (self._refusals.get(run_id, (0, ""))[0] + count, reason)
+
+
+def _key(trial: Trial) -> Key:
+    return ("", str(trial.number)) if trial.confirms is None else (str(trial.confirms), str(trial.seed))
+
+
+def _name(trial: Trial) -> str:
+    return f"trial {trial.number}" if trial.confirms is None else f"confirm {trial.confirms}, seed {trial.seed}"
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether MLflow answered, and said no."""
+    return getattr(error, "error_code", None) in REFUSALS
+
+
+def attempt(live: LiveRun, what: str, action: Callable[[], Result]) -> Result | None:
+    """What `action` gives; None where it fails, and then it is noted."""
+    try:
+        return action()
+    except Exception as error:  # a store raises what it likes, a drawing too; no search ends for that
+        live.problems.append(f"{what} was not recorded in run {live.run_id}: {first_line(error)}")
+        return None

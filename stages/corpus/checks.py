@@ -1,0 +1,58 @@
+"""What can be known of a corpus before it is read: whether it is there and looks whole, which version it is."""
+
+from stages.corpus import readers
+from stages.corpus import validation as damage
+from stages.corpus.config import CorpusConfig
+from stages.corpus.sources import files as inputs
+from stages.corpus.sources import hub, library_docs
+from stages.corpus.sources.tasks import distributions, library_files
+from stages.errors import ConfigError, InputError
+
+PROBED_FILES = 16
+
+
+def check(config: CorpusConfig) -> None:
+    """Raise `InputError` for what can be seen to be wrong before anything is read through.
+
+    Nothing named or matched, unknown formats, empty files, Parquet files without a footer, and, in the first file and
+    some of the others, text that is not UTF-8 or a table without the text column; data sets and distributions that are
+    not there. Damaged files pass where they are to be skipped.
+    """
+    if config.source == "library-docs":
+        library_files(config)
+        return
+    if not config.paths:
+        raise ConfigError("corpus.paths", config.paths, f"must name at least one of the {config.source} to read")
+    if config.source == "datasets":
+        for path in config.paths:
+            hub.resolve(path, config.dataset_name, config.split)
+        return
+    files = inputs.find(config.paths)
+    for file in files:
+        if file.bytes == 0 and config.on_damaged == "refuse":
+            raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
+    files = [file for file in files if file.bytes]
+    damaged = damage.first_of_tables([file.uri for file in files], config.text_column)
+    if damaged is not None and config.on_damaged == "refuse":
+        raise damage.refusal(damaged)
+    for file in files[:: -(-len(files) // PROBED_FILES) or 1]:
+        try:
+            next(readers.documents(file.uri, config.text_column, "line"), None)
+        except readers.Damaged as error:
+            if config.on_damaged == "refuse":
+                raise damage.refusal(error) from None
+
+
+def identity(config: CorpusConfig) -> dict[str, str]:
+    """What the outside world adds to the config, {name: version}: a change of it is a change of the corpus."""
+    if config.source == "library-docs":
+        train, heldout = distributions(config)
+        return {name: library_docs.version_of(name) for name in sorted({*train, *heldout})}
+    if config.source == "datasets":
+        found = (hub.identity(path, config.dataset_name, config.split) for path in config.paths)
+        return {name: mark for each in found for name, mark in each.items()}
+    return {
+        f"{place}/{file.name}": f"{file.bytes}:{file.changed_ns}"
+        for place, path in enumerate(config.paths)
+        for file in inputs.find((path,))
+    }

@@ -1,0 +1,41 @@
+"""Which text, and how it is split, as a config says it; the stage is `stages/corpus/stage.py`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusConfig:
+    """Which text, and how it is split."""
+
+    source: Literal["library-docs", "files", "datasets"] = "files"
+    """library-docs: what installed libraries say of themselves; files: text and tables; datasets: hub, or saved."""
+    paths: tuple[str, ...] = ()
+    """files: globs, folders, s3:// or gs://; datasets: folders, or `owner/name` or `owner/name:subset` on the hub."""
+    text_column: str = "text"
+    """The column with the text in tables (.jsonl, .csv, .parquet) and data sets."""
+    document_per: Literal["line", "file"] = "line"
+    """What a document is in a .txt file."""
+    dataset_name: str = ""
+    """datasets: the subset of those that name none themselves."""
+    split: str = "train"
+    """datasets: which split is read."""
+    on_damaged: Literal["refuse", "skip"] = "refuse"
+    """files: what becomes of a run where a file is broken: it is refused, or goes on without the whole file, which is
+    counted; then every file is read twice, first to see whether it is whole."""
+    min_characters: int = 20
+    """Shorter documents are dropped: they are headings and leftovers."""
+    heldout_fraction: float = 0.01
+    """files, datasets: about this share of the documents is held out, chosen by a hash of their text."""
+    distributions: tuple[str, ...] = ()
+    """library-docs: the installed distributions to read; none named means `library_docs.DISTRIBUTIONS`."""
+    heldout_distributions: tuple[str, ...] = ()
+    """library-docs: those held out, whole; none named means `library_docs.HELDOUT_DISTRIBUTIONS`."""
+
+    def __post_init__(self) -> None:
+        if self.min_characters < 1:
+            raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
+        if not 0 <= self.heldout_fraction <= 0.5:
+            raise ConfigError("corpus.heldout_fraction", self.heldout_fraction, "must be from 0 to 0.5")

@@ -1,0 +1,1 @@
+"""Where text comes from: files, data sets, the documentation of installed libraries."""

@@ -1,0 +1,146 @@
+"""What each kind of source is, to the tasks that read it: their rows, and how each is cleaned, split and written.
+
+Files and data sets are read by Ray Data tasks, each its own shards, so that no text passes through the driver. Only
+`library-docs` (some 17 MB) does: there no paragraph may come twice, whoever wrote it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
+
+import pyarrow as pa
+
+from stages.context import StageContext
+from stages.corpus import readers
+from stages.corpus import validation as damage
+from stages.corpus.config import CorpusConfig
+from stages.corpus.documents import DocumentWriter, document_id
+from stages.corpus.sources import files as inputs
+from stages.corpus.sources import hub, library_docs
+from stages.corpus.write_documents import (
+    TASK_CPUS,
+    DocumentRules,
+    Raw,
+    Row,
+    Skipped,
+    SplitShards,
+    tasks,
+    write_documents,
+)
+from stages.errors import ConfigError
+
+TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
+"""Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
+SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
+"""A shard is a task of the stages after this one: 2 million characters, and up to 64 million where there is much."""
+LIBRARY_TASK_BYTES = 1 << 22
+
+
+def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
+    """The shards of whichever source the config names, train and held-out, written into `context.folder`."""
+    if config.source == "library-docs":
+        return _gather_library_docs(config, context)
+    empty: list[str] = []
+    if config.source == "datasets":
+        rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
+    else:
+        found = inputs.find(config.paths)
+        files = [file for file in found if file.bytes]  # an empty one is refused by `check`, or skipped
+        empty = [f"{file.uri} is empty." for file in found if not file.bytes]
+        amount = sum(file.bytes for file in files)
+        rows, read = _file_rows(files, amount), partial(_read_files, config)
+    rules = DocumentRules(
+        min_characters=config.min_characters,
+        heldout_fraction=config.heldout_fraction,
+        shard_characters=_between(SHARD_CHARACTERS, amount // 16, MOST_SHARD_CHARACTERS),
+    )
+    sides = write_documents(rows, read, rules, context) if rows else SplitShards(train=[], heldout=[])
+    return replace(sides, skipped=[*empty, *sides.skipped])
+
+
+def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
+    """Files, in their order, several a task where they are small."""
+    rows: list[Row] = []
+    room = 0
+    for file in files:
+        if room <= 0:
+            rows.append({"uris": [], "amount": 0})
+            room = _between(TASK_BYTES, total // 16, MOST_TASK_BYTES)
+        rows[-1]["uris"].append(file.uri)
+        rows[-1]["amount"] += 1
+        room -= file.bytes
+    return rows
+
+
+def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
+    for uri in row["uris"]:
+        if config.on_damaged == "skip" and (damaged := damage.of(uri, config.text_column)) is not None:
+            yield Skipped(why=str(damaged))
+            continue
+        try:
+            yield from readers.documents(uri, config.text_column, config.document_per)
+        except readers.Damaged as error:
+            raise damage.refusal(error) from None
+
+
+def _dataset_rows(config: CorpusConfig) -> list[Row]:
+    sets = [hub.resolve(path, config.dataset_name, config.split) for path in config.paths]
+    parts = [part for data in sets for part in hub.parts(data, config.text_column)]
+    return [{"index": part.index, "count": part.count, "amount": 1, **asdict(part.data)} for part in parts]
+
+
+def _read_part(config: CorpusConfig, row: Row) -> Iterator[Raw]:
+    data = hub.DataSet(path=row["path"], name=row["name"], split=row["split"], revision=row["revision"])
+    return hub.documents(hub.Part(data=data, index=row["index"], count=row["count"]), config.text_column)
+
+
+def _gather_library_docs(config: CorpusConfig, context: StageContext) -> SplitShards:
+    files = library_files(config)
+    rows = [
+        {"files": [asdict(file) for file in task], "heldout": heldout}
+        for heldout in (True, False)  # held-out first: what it holds is then dropped from train
+        for task in library_docs.in_tasks([file for file in files if file.heldout is heldout], LIBRARY_TASK_BYTES)
+    ]
+    found = tasks(rows).map_batches(_read_library_files, batch_size=1, batch_format="pyarrow", num_cpus=TASK_CPUS)
+    seen: set[bytes] = set()
+    done = 0
+    with (
+        DocumentWriter(context.folder, "train/part-00000", SHARD_CHARACTERS) as train,
+        DocumentWriter(context.folder, "heldout/part-00000", SHARD_CHARACTERS) as heldout,
+    ):
+        for row in found.iter_rows():
+            for paragraphs in row["documents"]:
+                text = " ".join(paragraph for paragraph in paragraphs if library_docs.is_new(paragraph, seen))
+                if len(text) >= config.min_characters:
+                    (heldout if row["heldout"] else train).add(text, document_id(text))
+            done += row["done"]
+            context.on_progress(done, len(files), "files")
+    return SplitShards(train=train.shards, heldout=heldout.shards)
+
+
+def _read_library_files(batch: pa.Table) -> pa.Table:
+    """A task: the documents of some library files, each as a list of paragraphs."""
+    (row,) = batch.to_pylist()
+    files = [library_docs.LibraryFile(**file) for file in row["files"]]
+    documents = [document for file in files for document in library_docs.documents_in(file)]
+    types = [("documents", pa.list_(pa.list_(pa.string()))), ("heldout", pa.bool_()), ("done", pa.int64())]
+    return pa.table([[documents], [row["heldout"]], [len(files)]], schema=pa.schema(types))
+
+
+def library_files(config: CorpusConfig) -> list[library_docs.LibraryFile]:
+    """The files of all distributions that are read; raises `InputError` for one that is not installed, or none."""
+    train, heldout = distributions(config)
+    if not train:
+        raise ConfigError("corpus.distributions", config.distributions, "must name some that are not held out")
+    return [file for name in (*train, *heldout) for file in library_docs.files_of(name, name in heldout)]
+
+
+def distributions(config: CorpusConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(train, held out), by name."""
+    heldout = config.heldout_distributions or library_docs.HELDOUT_DISTRIBUTIONS
+    named = config.distributions or library_docs.DISTRIBUTIONS
+    return tuple(name for name in dict.fromkeys(named) if name not in heldout), tuple(dict.fromkeys(heldout))
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return min(max(least, value), most)

@@ -1,0 +1,92 @@
+"""The corpus stage: from text wherever it lies to clean documents in Parquet shards, train and held-out.
+
+How each kind of source is read is `corpus_sources.py`; what is checked beforehand, `corpus_check.py`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from ray.data import DataContext
+
+from stages.context import StageContext, stage
+from stages.corpus.config import CorpusConfig
+from stages.corpus.sources.tasks import gathered
+from stages.corpus.write_documents import SplitShards
+from stages.errors import InputError, unwrap
+from stages.storage import Folder
+
+SKIPPED = "skipped.txt"
+"""In the stage's folder: a line for each file that was skipped, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Clean documents. Shards are Parquet files with the columns `id` and `text`, named relative to `folder`."""
+
+    folder: Folder
+    documents: int
+    heldout_documents: int
+    characters: int
+    heldout_characters: int
+    digest: str
+    """SHA-256 over all documents' ids in their order, train and then held-out, shard by shard."""
+    shards: tuple[str, ...]
+    heldout_shards: tuple[str, ...]
+    skipped_files: int = 0
+    """Damaged ones that were left out by choice; `skipped.txt` names them."""
+
+    @property
+    def notice(self) -> str:
+        """A sentence on what is missing; empty where nothing is."""
+        place = f"{self.folder}/{SKIPPED} says which and why"
+        return f"corpus: {self.skipped_files:,} damaged files were skipped; {place}." if self.skipped_files else ""
+
+
+@stage(name="corpus", version=2)
+def gather(config: CorpusConfig, context: StageContext) -> Corpus:
+    """Read the source, clean it, split it, and write the shards into `context.folder`.
+
+    The same input gives the same shards and digest however many machines work on it. Raises `InputError` for bad input,
+    in whichever task it is found, and where no document is left to train on.
+    """
+    for side in ("train", "heldout"):
+        (context.folder / side).remove()
+    data_context = DataContext.get_current().copy()
+    data_context.execution_options.preserve_order = True
+    data_context.enable_progress_bars = False
+    data_context.raise_original_map_exception = True  # otherwise what a task raised is lost between two wrappers
+    try:
+        with DataContext.current(data_context):
+            sides = gathered(config, context)
+    except Exception as error:
+        found = unwrap(error)
+        if found is error:
+            raise
+        raise found from error
+    if not sides.train:
+        raise InputError(
+            f"the corpus is empty: no document of {config.min_characters} characters or more was left to train on; "
+            "name more text in corpus.paths, or lower corpus.min_characters."
+            + (f" {len(sides.skipped)} damaged files were skipped." if sides.skipped else "")
+        )
+    if sides.skipped:
+        context.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in sides.skipped).encode())
+    corpus = _corpus(context.folder, sides)
+    if corpus.notice:
+        context.on_notice(corpus.notice)
+    return corpus
+
+
+def _corpus(folder: Folder, sides: SplitShards) -> Corpus:
+    ordered = "\n".join(shard.digest for shard in (*sides.train, *sides.heldout))
+    return Corpus(
+        folder=folder,
+        documents=sum(shard.documents for shard in sides.train),
+        heldout_documents=sum(shard.documents for shard in sides.heldout),
+        characters=sum(shard.characters for shard in sides.train),
+        heldout_characters=sum(shard.characters for shard in sides.heldout),
+        digest=hashlib.sha256(ordered.encode()).hexdigest(),
+        shards=tuple(shard.name for shard in sides.train),
+        heldout_shards=tuple(shard.name for shard in sides.heldout),
+        skipped_files=len(sides.skipped),
+    )

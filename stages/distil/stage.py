@@ -1,0 +1,101 @@
+"""Student from teacher, then trained: knowledge distillation during pre-training (DistilBERT, section 3)."""
+
+import json
+from dataclasses import dataclass
+
+import torch
+from transformers import BertForMaskedLM, DistilBertForMaskedLM
+
+from stages.context import StageContext, stage
+from stages.distil.config import DistilConfig
+from stages.distillation.models.family import parameter_count
+from stages.distillation.models.layers import choose_layers
+from stages.distillation.models.student import take_blocks
+from stages.storage import Folder
+from stages.teacher.stage import Teacher
+from stages.tokens.blocks import Blocks
+from stages.tokens.vocabulary import TOKENIZER_FILES
+from stages.training.driver import Trained, train
+from stages.training.job import TrainingTask
+
+TRAINING_FILE = "training.json"
+"""Beside the student's weights: how it was made, a flat object of settings and totals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A distilled student on storage, as transformers loads it, tokenizer included."""
+
+    folder: Folder
+    start: Folder
+    """The same student at step 0: the teacher's blocks, untouched."""
+    layers: tuple[int, ...]
+    """The teacher blocks that it started from."""
+    parameters: int
+    steps: int
+    tokens: int
+    tokens_per_second: float
+    seconds: float
+
+
+@stage(name="distil", version=1)
+def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Student:
+    """Train a student of `teacher` on `blocks`; continues from the newest whole checkpoint in `context.folder`."""
+    layers = choose_layers(config.layers, teacher.layers)
+    start, parameters = untouched(config, teacher, layers, context.folder / "start")
+    task = TrainingTask(start=start, teacher=teacher.folder, weights=config.loss_weights())
+    trained = train(config, task, blocks, context)
+    student = context.folder / "student"
+    _keep_model(trained.checkpoint, student, about_training(config, teacher, blocks, layers, trained))
+    return Student(
+        folder=student,
+        start=start,
+        layers=layers,
+        parameters=parameters,
+        steps=trained.steps,
+        tokens=trained.tokens,
+        tokens_per_second=trained.tokens_per_second,
+        seconds=trained.seconds,
+    )
+
+
+def untouched(config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], target: Folder) -> tuple[Folder, int]:
+    """Save the student at step 0, with the teacher's tokenizer; (its folder, its number of parameters)."""
+    with teacher.folder.as_local() as source, target.written_locally() as local:
+        model = BertForMaskedLM.from_pretrained(source, dtype=torch.float32)
+        student = take_blocks(model, layers, dropout=config.dropout)
+        student.save_pretrained(local)
+        teacher.folder.copy_to(local, TOKENIZER_FILES)
+    return target, parameter_count(student)
+
+
+def about_training(
+    config: DistilConfig, teacher: Teacher, blocks: Blocks, layers: tuple[int, ...], trained: Trained
+) -> dict[str, str | int | float]:
+    """How the student was made, for its model card: settings and totals by name."""
+    return {
+        "teacher": teacher.name,
+        "teacher_layers": ", ".join(map(str, layers)),
+        "temperature": config.temperature,
+        "alpha_ce": config.alpha_ce,
+        "alpha_mlm": config.alpha_mlm,
+        "alpha_cos": config.alpha_cos,
+        "ce_positions": config.ce_positions,
+        "steps": trained.steps,
+        "global_batch": config.global_batch,
+        "block_length": blocks.block_length,
+        "tokens": trained.tokens,
+        "learning_rate": config.learning_rate,
+        "dropout": config.dropout,
+        "mask_rate": config.mask_rate,
+        "mask_smoothing": config.mask_smoothing,
+        "precision": config.precision,
+    }
+
+
+def _keep_model(checkpoint: Folder, target: Folder, training: dict[str, str | int | float]) -> None:
+    """The checkpoint's model and tokenizer, without what only a training needs, and how it was made beside them."""
+    with checkpoint.as_local() as source, target.written_locally() as local:
+        DistilBertForMaskedLM.from_pretrained(source, dtype=torch.float32).save_pretrained(local)
+        checkpoint.copy_to(local, TOKENIZER_FILES)
+        (local / TRAINING_FILE).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""A folder that transformers loads, with a model card."""

@@ -1,0 +1,93 @@
+"""The publish stage: the student as a folder that anyone loads with transformers and nothing else."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from stages.context import StageContext, stage
+from stages.distil.stage import Student
+from stages.evaluation.stage import Report
+from stages.publish.config import PublishConfig
+from stages.publish.model_card import TRAINING_FILE, Training, model_card, read_training
+from stages.storage import Folder
+
+SAMPLE = "A student learns from its teacher, word by word."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A folder for `AutoModelForMaskedLM.from_pretrained` and `AutoTokenizer.from_pretrained`."""
+
+    folder: Folder
+    weights_digest: str
+    """SHA-256 of model.safetensors: two runs that publish the same model say so by this."""
+    vocabulary_digest: str
+    """SHA-256 of the tokenizer's words and ids; losses of models are comparable only where it is the same."""
+
+
+@stage(name="publish", version=1)
+def publish(config: PublishConfig, student: Student, report: Report, context: StageContext) -> Published:
+    """Write weights (fp32 safetensors), config, tokenizer and model card, and load them again before calling it done.
+
+    Raises RuntimeError where what was written does not load as what it was.
+    """
+    target = context.folder / "model"
+    target.remove()
+    with student.folder.as_local() as source, target.written_locally() as folder:
+        model, tokenizer = _load(source)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        training = read_training(source)
+        card = _card(config, student, report, training, model, tokenizer)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        if training:
+            (folder / TRAINING_FILE).write_text(json.dumps(dict(training), indent=2) + "\n", encoding="utf-8")
+        _verify(folder, model, tokenizer)
+        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    words = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
+    return Published(folder=target, weights_digest=weights, vocabulary_digest=hashlib.sha256(words).hexdigest())
+
+
+def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model in fp32 and eval mode, and tokenizer; from this folder alone, never from the hub."""
+    model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _card(
+    config: PublishConfig,
+    student: Student,
+    report: Report,
+    training: Training,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> str:
+    """README.md."""
+    return model_card(
+        name=config.name,
+        license=config.license,
+        language=config.language,
+        datasets=config.datasets,
+        description=config.description,
+        mask_token=str(tokenizer.mask_token),
+        positions=model.config.max_position_embeddings,
+        student=student,
+        report=report,
+        training=training,
+    )
+
+
+def _verify(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise RuntimeError unless the folder loads with every parameter and gives the very same logits."""
+    again, words = _load(folder)
+    if words.get_vocab() != tokenizer.get_vocab():
+        raise RuntimeError(f"the tokenizer in {folder} does not load as it was saved")
+    batch = tokenizer(SAMPLE, return_tensors="pt", return_token_type_ids=False)
+    with torch.inference_mode():
+        same = torch.equal(again(**batch).logits, model(**batch).logits)
+    if not same or again.num_parameters() != model.num_parameters():
+        raise RuntimeError(f"the model in {folder} does not give the logits that it gave when it was saved")

@@ -1,0 +1,48 @@
+"""Packed blocks on storage: what the stage `tokens` makes, and what is trained and measured on."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.storage import Folder
+from stages.tokens.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A Parquet file of blocks, by its path within the blocks' folder."""
+
+    name: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Packed blocks on storage: each file has a column `ids`, lists of `block_length` int32. Row numbers run through
+    `shards` in order from 0; `counts.npy` in the folder counts every token id of the training blocks."""
+
+    folder: Folder
+    shards: tuple[Shard, ...]
+    heldout: tuple[Shard, ...]
+    block_length: int
+    vocabulary: Vocabulary
+    tokens: int
+    heldout_tokens: int
+    tail_tokens: int
+    """Tokens at the ends of shards that filled no block, dropped."""
+    refused_blocks: int
+    unknown_rate: float
+    """Share of [UNK] among the training tokens."""
+    heldout_digest: str
+    """SHA-256 over the held-out blocks: two evaluations are comparable where it is equal."""
+
+    @property
+    def rows(self) -> int:
+        """The number of training blocks."""
+        return sum(shard.rows for shard in self.shards)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How often each token id occurs in the training blocks, (V,)."""
+        return np.load(io.BytesIO(self.folder.read_bytes("counts.npy")))

@@ -1,0 +1,108 @@
+"""Documents to packed blocks: the teacher's own tokenizer, full-sentence packing, Parquet, and vocabulary counts.
+
+One Ray Data task a document shard; `packing.py` is such a task.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from stages.context import StageContext, stage
+from stages.corpus.stage import Corpus
+from stages.errors import InputError, unwrap
+from stages.storage import Folder
+from stages.tokens.blocks import Blocks, Shard
+from stages.tokens.config import TokensConfig
+from stages.tokens.packing import Packed, pack_shard
+from stages.tokens.vocabulary import Vocabulary, vocabulary_of
+
+
+class HasTokenizer(Protocol):
+    """A teacher, or a tokenizer that has no model yet: a folder with `tokenizer.json` in it."""
+
+    @property
+    def folder(self) -> Folder:
+        """Where `tokenizer.json` lies."""
+
+
+@stage(name="tokens", version=1)
+def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: StageContext) -> Blocks:
+    """Tokenise and pack a corpus, one Ray Data task a document shard; `InputError` where nothing is left."""
+    tokenizer_json = source.folder.read_bytes("tokenizer.json").decode()
+    vocabulary = vocabulary_of(tokenizer_json)
+    names = [*corpus.shards, *corpus.heldout_shards]
+    packed: dict[str, Packed] = {}
+    for name, result in _pack_all(config, corpus.folder, names, tokenizer_json, vocabulary, context.folder):
+        packed[name] = result
+        context.on_progress(len(packed), len(names), "shards")
+    train, held = ([(n, packed[n]) for n in part] for part in (corpus.shards, corpus.heldout_shards))
+    counts_V = sum((p.counts_V for _, p in train), np.zeros(vocabulary.size, dtype=np.int64))
+    buffer = io.BytesIO()
+    np.save(buffer, counts_V)
+    context.folder.write_bytes("counts.npy", buffer.getvalue())
+    return Blocks(
+        folder=context.folder,
+        shards=_some(train, config, "training"),
+        heldout=_some(held, config, "held-out"),
+        block_length=config.block_length,
+        vocabulary=vocabulary,
+        tokens=sum(p.rows for _, p in train) * config.block_length,
+        heldout_tokens=sum(p.rows for _, p in held) * config.block_length,
+        tail_tokens=sum(p.tail for p in packed.values()),
+        refused_blocks=sum(p.refused for p in packed.values()),
+        unknown_rate=float(counts_V[vocabulary.unk_id] / max(1, counts_V.sum())),
+        heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
+    )
+
+
+def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str) -> tuple[Shard, ...]:
+    shards = tuple(Shard(name=name, rows=p.rows) for name, p in packed if p.rows)
+    if not shards:
+        raise InputError(
+            f"the corpus has no {part} block of {config.block_length} tokens; "
+            "give more text, or lower tokens.block_length."
+        )
+    return shards
+
+
+def _pack_all(
+    config: TokensConfig,
+    source: Folder,
+    names: list[str],
+    tokenizer_json: str,
+    vocabulary: Vocabulary,
+    target: Folder,
+) -> Iterator[tuple[str, Packed]]:
+    """Run `pack_shard` over all shards as a Ray Data stream; yields as they finish."""
+
+    def work(batch: dict[str, NDArray[np.object_]]) -> dict[str, list[object]]:
+        done = [pack_shard(config, source, str(name), tokenizer_json, vocabulary, target) for name in batch["item"]]
+        return {
+            "name": list(batch["item"]),
+            "rows": [p.rows for p in done],
+            "tail": [p.tail for p in done],
+            "refused": [p.refused for p in done],
+            "counts": [p.counts_V.tobytes() for p in done],
+            "digest": [p.digest for p in done],
+        }
+
+    shards = ray.data.from_items(names, override_num_blocks=len(names))
+    try:
+        for row in shards.map_batches(work, batch_size=1, num_cpus=0.5).iter_rows():
+            yield (
+                row["name"],
+                Packed(
+                    rows=row["rows"],
+                    tail=row["tail"],
+                    refused=row["refused"],
+                    counts_V=np.frombuffer(row["counts"], dtype=np.int64),
+                    digest=row["digest"],
+                ),
+            )
+    except ray.exceptions.RayError as error:
+        raise unwrap(error) from error

@@ -1,0 +1,58 @@
+"""How many rows a worker computes at a time: the config's number, or what is found to fit on its device.
+
+Every step's dropout has a seed of its own and a trial's gradients are thrown away, so trying leaves no trace in the
+result.
+"""
+
+import numpy as np
+import psutil
+import ray.train
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from stages.distillation.batch import micro_batches
+from stages.distillation.masking import Masked
+from stages.distillation.step import Batch, accumulate
+from stages.training.micro_batch_search import fitting
+from stages.training.session import Session
+
+
+def placeholder(session: Session, rows: int) -> Batch:
+    """A micro-batch of nothing but [MASK], for passes whose gradients are thrown away."""
+    length, masked = session.job.blocks.block_length, session.rule.masked_per_block
+    ids = np.full((rows, length), session.rule.mask_id, dtype=np.int32)
+    positions = np.tile(np.arange(1, masked + 1, dtype=np.int32), (rows, 1))
+    return micro_batches(Masked(ids, positions, ids[:, :masked]), rows, session.arithmetic.device)[0]
+
+
+def micro_batch_of(session: Session) -> int:
+    """The config's size; or what an earlier start found to fit; or what fits here, the least of all workers'."""
+    job, device = session.job, session.arithmetic.device
+    if job.config.micro_batch != "auto":
+        return job.config.micro_batch
+    if session.state.micro_batch:
+        return session.state.micro_batch
+    # Without DDP: the workers' trials need not be of the same sizes.
+    module = session.module.module if isinstance(session.module, DistributedDataParallel) else session.module
+
+    def trial(rows: int) -> None:
+        try:
+            accumulate(module, session.teacher, [placeholder(session, rows)], session.counts, session.arithmetic)
+        finally:
+            session.optimizer.zero_grad(set_to_none=True)
+
+    found = fitting(
+        trial,
+        most=len(job.plan.streams_of(session.rank, session.workers)) * job.plan.rows_per_stream,
+        block_length=job.blocks.block_length,
+        device=device,
+        available=psutil.virtual_memory().available,
+        reserved=0 if session.optimizer.state else 2 * sum(p.nbytes for p in session.model.parameters()),
+        part=job.config.gpu_share if job.use_gpu else 1 / ray.train.get_context().get_local_world_size(),
+    )
+    if session.workers > 1:
+        least = torch.tensor(found, device=device)
+        dist.all_reduce(least, dist.ReduceOp.MIN)
+        found = int(least)
+    return found

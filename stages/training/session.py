@@ -1,0 +1,41 @@
+"""What a worker holds while it trains."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from stages.distillation.masking import MaskRule
+from stages.distillation.models.family import MaskedLM
+from stages.distillation.step import Arithmetic, Counts
+from stages.evaluation.heldout import Heldout
+from stages.training.channel import ChannelWriter
+from stages.training.checkpoints.checkpoint import TrainState
+from stages.training.checkpoints.writer import CheckpointWriter
+from stages.training.job import Job
+
+
+@dataclass
+class Session:
+    """What a worker holds while it trains."""
+
+    job: Job
+    channel: ChannelWriter
+    rank: int
+    workers: int
+    arithmetic: Arithmetic
+    module: nn.Module
+    """The `DistillationModule`, inside DDP where there are several workers."""
+    model: MaskedLM
+    teacher: MaskedLM | None
+    optimizer: torch.optim.Optimizer
+    rule: MaskRule
+    counts: Counts
+    held: Heldout | None
+    """On rank 0 only."""
+    state: TrainState
+    saved_step: int
+    """Of the newest whole checkpoint; kept up to date on rank 0."""
+    ask_every: int = 1
+    """Steps between two times that several workers ask one another whether to stop: about a second's."""
+    writer: CheckpointWriter = field(default_factory=CheckpointWriter)

@@ -1,0 +1,134 @@
+"""Versions and aliases in a real registry: who becomes candidate, who becomes champion, and who does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from published import WORDS, report_of, tiny_student
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from pipeline.tracking.config import TrackingConfig
+from pipeline.tracking.registry import PublishedModel
+from pipeline.tracking.run import RunAbout, run
+from stages.context import StageContext
+from stages.publish.config import PublishConfig
+from stages.publish.stage import publish
+from stages.storage import Folder
+
+ABOUT = RunAbout(name="demo", workdir="/runs/demo", fingerprint="f", parameters={}, yaml="seed: 0\n")
+NAME = "tiny"
+NOISE = np.random.default_rng(0).normal(0, 0.02, (10, 40))
+START = np.random.default_rng(1).gamma(4.0, 0.6, 40) + 3
+"""Losses a block of any student at step 0."""
+
+Score = Callable[[Path], np.ndarray]
+Register = Callable[..., PublishedModel]
+
+
+def never(folder: Path) -> np.ndarray:
+    raise AssertionError(f"nothing is to be scored again: {folder}")
+
+
+@pytest.fixture
+def register(mlflow_store: str, tmp_path: Path) -> Register:
+    """Publish a student of `seed` with these losses, in a run of its own."""
+
+    def call(
+        seed: int, losses: np.ndarray, *, digest: str = "d1-40", score: Score = never, words: tuple[str, ...] = WORDS
+    ) -> PublishedModel:
+        folder = tmp_path / f"{seed}-{digest}"
+        student = tiny_student(folder / "student", seed, words)
+        report = report_of(folder / "report", losses, START, digest)
+        place = StageContext(folder=Folder(str(folder / "publish")), seed=0)
+        published = publish(PublishConfig(name=NAME), student, report, place)
+        with run(TrackingConfig(uri=mlflow_store, system_metrics=False), ABOUT) as live:
+            return live.log_model(published, report, name=NAME, score=score)
+
+    return call
+
+
+def aliases(mlflow_store: str) -> dict[str, int]:
+    found = mlflow.MlflowClient(mlflow_store).get_registered_model(NAME).aliases
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def test_log_model_candidate_loads_from_the_registry_and_fills_a_mask(
+    register: Register, mlflow_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = register(1, START - 1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    fill = mlflow.transformers.load_model(f"models:/{NAME}@candidate")
+    guesses = fill("The [MASK] of a tensor.")
+    assert len(guesses) == 5
+    assert all(guess["token_str"] in {*WORDS, "[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]", "s"} for guess in guesses)
+    assert model.model_uri == "models:/tiny/1"
+    version = mlflow.MlflowClient(mlflow_store).get_model_version(NAME, "1")
+    assert version.run_id == model.run_id
+    assert float(version.tags["heldout_mlm_loss"]) == pytest.approx((START - 1).mean(), abs=1e-5)
+
+
+def test_gate_first_that_beats_its_own_step_0_is_champion(register: Register, mlflow_store: str) -> None:
+    model = register(1, START - 0.5 + NOISE[0])
+    assert model.is_champion
+    assert "step 0" in model.verdict
+    assert aliases(mlflow_store) == {"candidate": 1, "champion": 1}
+
+
+def test_gate_first_that_learnt_nothing_is_candidate_alone(register: Register, mlflow_store: str) -> None:
+    assert not register(1, START + NOISE[0]).is_champion
+    assert aliases(mlflow_store) == {"candidate": 1}
+
+
+def test_gate_worse_stays_candidate_and_better_takes_over(register: Register, mlflow_store: str) -> None:
+    register(1, START - 0.5 + NOISE[0])
+    assert not register(2, START - 0.4 + NOISE[1]).is_champion
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}
+    third = register(3, START - 0.6 + NOISE[2])
+    assert third.is_champion
+    assert "version 1" in third.verdict
+    assert aliases(mlflow_store) == {"candidate": 3, "champion": 3}
+
+
+def test_gate_better_by_chance_alone_stays_candidate(register: Register, mlflow_store: str) -> None:
+    register(1, START - 0.5)
+    by_chance = np.where(np.arange(40) == 7, 0.1, 0.0)  # one block decides
+    assert not register(2, START - 0.5 - by_chance).is_champion
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}
+
+
+def test_gate_same_model_again_is_the_same_version(register: Register, mlflow_store: str) -> None:
+    first = register(1, START - 0.5)
+    again = register(1, START - 0.5)
+    assert (again.version, again.run_id) == (1, first.run_id)
+    assert again.is_champion
+    assert len(mlflow.MlflowClient(mlflow_store).search_model_versions(f"name = '{NAME}'")) == 1
+
+
+@pytest.mark.parametrize(("champion_now", "wins"), [(START - 0.7, False), (START - 0.5, True)])
+def test_gate_champion_of_other_heldout_text_is_scored_on_this_one(
+    register: Register, mlflow_store: str, tmp_path: Path, champion_now: np.ndarray, wins: bool
+) -> None:
+    """Its recorded losses are of other blocks: were they compared, the outcome would be the opposite."""
+    register(1, START - (0.5 if not wins else 0.7), digest="other-40")
+    trained = AutoModelForMaskedLM.from_pretrained(tmp_path / "1-other-40" / "student").state_dict()
+    scored = []
+
+    def score(folder: Path) -> np.ndarray:
+        again = AutoModelForMaskedLM.from_pretrained(folder).state_dict()
+        scored.append(all((again[name] == value).all() for name, value in trained.items()))
+        assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
+        return champion_now
+
+    assert register(2, START - 0.6 + NOISE[3], digest="this-40", score=score).is_champion is wins
+    assert scored == [True], "the champion's own weights, once"
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 2 if wins else 1}
+
+
+def test_gate_champion_of_another_vocabulary_is_not_compared(register: Register, mlflow_store: str) -> None:
+    register(1, START - 0.5)
+    other = register(2, START - 2, words=(*WORDS, "more"))
+    assert not other.is_champion
+    assert "vocabulary" in other.verdict
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}

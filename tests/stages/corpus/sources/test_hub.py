@@ -1,0 +1,74 @@
+"""Data sets of the `datasets` library: saved folders, streams, and a hub out of reach."""
+
+import time
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, DatasetDict, load_dataset
+
+from stages.corpus.sources import hub
+from stages.errors import InputError
+
+TEXTS = [f"document {number} of the data set" for number in range(1000)]
+
+
+def _all(parts: list[hub.Part], column: str = "text") -> list[str]:
+    return [text for part in parts for text in hub.documents(part, column)]
+
+
+def test_parts_of_a_saved_folder_cover_it_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DatasetDict(train=Dataset.from_dict({"text": [*TEXTS, None], "n": range(1001)})).save_to_disk(tmp_path / "set")
+    monkeypatch.setattr(hub, "TASK_BYTES", 10_000)
+    parts = hub.parts(hub.resolve(str(tmp_path / "set"), "", "train"), "text")
+    assert len(parts) > 2
+    assert _all(parts) == TEXTS
+
+
+def test_parts_of_a_stream_cover_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of .jsonl files stands in for the hub: `load_dataset` streams both the same way."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for place in range(3):
+        Dataset.from_dict({"text": TEXTS[place::3]}).to_json(tmp_path / "data" / f"{place}.jsonl")
+    data = hub.DataSet(path=str(tmp_path / "data"), name="", split="train", revision="main")
+    parts = hub.parts(data, "text")
+    assert len(parts) == 3
+    expected = load_dataset(str(tmp_path / "data"), split="train", cache_dir=str(tmp_path / "cache"))["text"]
+    assert _all(parts) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("split", "column", "sentence"),
+    [("test", "text", "no split 'test'.*train"), ("train", "body", "no column 'body'.*text"), ("train", "n", "int")],
+)
+def test_saved_folder_with_wrong_names_says_which_there_are(
+    tmp_path: Path, split: str, column: str, sentence: str
+) -> None:
+    DatasetDict(train=Dataset.from_dict({"text": TEXTS, "n": range(1000)})).save_to_disk(tmp_path / "set")
+    with pytest.raises(InputError, match=sentence):
+        _all(hub.parts(hub.resolve(str(tmp_path / "set"), "", split), column), column)
+
+
+def test_resolve_folder_without_a_saved_set_points_to_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"corpus\.source to files"):
+        hub.resolve(str(tmp_path), "", "train")
+
+
+def test_identity_of_a_saved_folder_changes_with_its_content_and_not_with_its_place(tmp_path: Path) -> None:
+    for place, texts in (("a/set", TEXTS), ("b/set", TEXTS), ("c/set", TEXTS[:-1])):
+        Dataset.from_dict({"text": texts}).save_to_disk(tmp_path / place)
+    one, same, other = (hub.identity(str(tmp_path / place / "set"), "", "train") for place in "abc")
+    assert one == same != other
+
+
+def test_hub_out_of_reach_is_said_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    begun = time.monotonic()
+    with pytest.raises(InputError, match=r"the hub does not answer for data set 'some/thing'.*save_to_disk"):
+        hub.resolve("some/thing:subset", "", "train")
+    assert time.monotonic() - begun < 10
+    assert hub.identity("some/thing", "", "train") == {"some/thing/train": hub.UNREACHABLE}
+
+
+def test_resolve_name_no_hub_could_have_is_refused() -> None:
+    with pytest.raises(InputError, match="neither a folder nor a data set"):
+        hub.resolve("no//such name", "", "train")

@@ -1,0 +1,77 @@
+"""The teacher: what is accepted and put on storage, and what is refused, in one sentence, before anything starts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from published import tiny_tokenizer
+from tiny import VOCAB, WORDS, tiny_bert
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from stages.context import StageContext
+from stages.errors import InputError
+from stages.storage import Folder
+from stages.teacher.config import TeacherConfig
+from stages.teacher.stage import check, fetch, identity
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A tiny BERT with its tokenizer, as a user would have it."""
+    folder = tmp_path / "teacher"
+    tiny_bert().save_pretrained(folder)
+    tiny_tokenizer(WORDS).save_pretrained(folder)
+    return folder
+
+
+def edited(folder: Path, **changes: object) -> Path:
+    """The folder with fields of its config.json changed."""
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return folder
+
+
+def test_fetch_folder_gives_the_same_logits_in_fp32(saved: Path, tmp_path: Path) -> None:
+    made = fetch(TeacherConfig(model=str(saved)), StageContext(folder=Folder(str(tmp_path / "out")), seed=0))
+    again = AutoModelForMaskedLM.from_pretrained(made.folder.path)
+    words = AutoTokenizer.from_pretrained(made.folder.path)
+    batch = words("w1 w2 w3", return_tensors="pt")
+    assert torch.equal(again.eval()(**batch).logits, tiny_bert()(**batch).logits)
+    assert (made.layers, made.vocab_size, made.width) == (2, VOCAB, 24)
+    assert made.parameters == sum(p.numel() for p in again.parameters())
+
+
+def test_identity_is_about_content_and_not_about_place(saved: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    before = identity(TeacherConfig(model=str(saved)))
+    saved.rename(moved)
+    assert identity(TeacherConfig(model=str(moved))) == before
+    assert identity(TeacherConfig(model=str(edited(moved, pad_token_id=1)))) != before
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (lambda f: f.rename(f.parent / "away"), "is no folder"),
+    "no config": (lambda f: (f / "config.json").unlink(), "config.json"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
+    "another family": (lambda f: edited(f, model_type="roberta"), "roberta"),
+    "no head named": (lambda f: edited(f, architectures=["BertModel"]), "BertModel"),
+    "no head saved": (lambda f: tiny_bert().bert.save_pretrained(f) or edited(f, architectures=None), "masked-LM head"),
+    "other epsilon": (lambda f: edited(f, layer_norm_eps=1e-5), "layer_norm_eps is 1e-05"),
+    "relative positions": (lambda f: edited(f, position_embedding_type="relative_key"), "relative_key"),
+    "a decoder": (lambda f: edited(f, is_decoder=True), "decoder"),
+    "larger vocabulary": (lambda f: tiny_tokenizer((*WORDS, "more")).save_pretrained(f), "vocabulary does not match"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_check_unfit_teacher_is_refused_in_one_sentence(saved: Path, case: str) -> None:
+    spoil, words = REFUSED[case]
+    check(TeacherConfig(model=str(saved)))
+    spoil(saved)
+    with pytest.raises(InputError, match=words) as refused:
+        check(TeacherConfig(model=str(saved)))
+    assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith(".")
