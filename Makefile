@@ -38,10 +38,11 @@ test-all: setup  ## all tests
 cluster-test: setup  ## a run on a real two-node Ray on this machine, undisturbed and with a node killed
 	@$(BIN)/python tests/cluster_run.py
 
-check: setup  ## style and types
+check: setup  ## style, types and who imports whom
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy pipeline stages
+	@$(BIN)/lint-imports --no-logo
 
 format: setup  ## put the code into its format
 	@$(BIN)/ruff check --fix

@@ -2,7 +2,7 @@
 
     python benchmarks/overhead.py [--part bert-base] [--part demo] [--part two-workers] [--seconds 65] [--json]
 
-Trains a student of a random teacher on synthetic blocks through `stages.training.driver.train`, as `distil run` does, with one
+Trains a student of a random teacher on synthetic blocks through the training's driver, as `distil run` does, with one
 worker: masks, reports every 10 steps, an epoch boundary, a checkpoint in the middle. `pipeline_ratio` is its tokens per
 second, from the second step's end to the last step's end by the wall clock, divided by the bare step's:
 `accumulate` and `update` with the very models, optimiser, threads and arithmetic, in the same process as soon as the

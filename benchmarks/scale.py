@@ -38,8 +38,9 @@ from stages.distillation.losses.weights import LossWeights
 from stages.distillation.masking import mask_rule
 from stages.distillation.step import Counts, DistillationModule, accumulate
 from stages.storage import Folder
+from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
-from stages.teacher.stage import Teacher, fetch
+from stages.teacher.stage import fetch
 from stages.tokens.blocks import Blocks
 from stages.tokens.config import TokensConfig
 from stages.tokens.stage import pack

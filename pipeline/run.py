@@ -18,16 +18,18 @@ from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run as tracked
+from stages.corpus.artifact import Corpus
 from stages.corpus.checks import identity as corpus_identity
-from stages.corpus.stage import Corpus, gather
+from stages.corpus.stage import gather
 from stages.distil.stage import distil
 from stages.errors import InputError
 from stages.evaluation.stage import evaluate
 from stages.publish.stage import publish
 from stages.teacher import stage as teachers
+from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released, learn_vocabulary, pretrain, release
 from stages.teacher.pretrain_config import PretrainConfig
-from stages.teacher.stage import Teacher, adapt, fetch
+from stages.teacher.stage import adapt, fetch
 from stages.tokens.stage import pack
 
 

@@ -1,1 +1,1 @@
-"""The stages of the pipeline: each a plain function (config, inputs, where) -> artifact."""
+"""The stages of the pipeline: each a plain function (config, inputs, context) -> artifact."""

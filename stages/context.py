@@ -1,9 +1,9 @@
 """Where a stage runs: its folder, the seed, and the callables it reports to. Stages know no MLflow and no terminal.
 
-And the marks by which records outlive a change of code: `stage` for a stage, `not_fingerprinted` and `since` for the fields of
-its config. Whoever writes a config decides for each new field: does it change what the stage makes? If not, it is
-`not_fingerprinted(default)`. If it does, but its default is what the code did before, it is `since(default)`. Without a mark
-every result made so far is made again.
+And the marks by which records outlive a change of code: `stage` for a stage, `not_fingerprinted` and `since` for the
+fields of its config. Whoever writes a config decides for each new field: does it change what the stage makes? If not,
+it is `not_fingerprinted(default)`. If it does, but its default is what the code did before, it is `since(default)`.
+Without a mark every result made so far is made again.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,8 +11,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import DistilBertConfig, DistilBertForMaskedLM, PreTrainedTokenizerFast
 
-from stages.distil.stage import Student
-from stages.evaluation.stage import ModelScore, Report
+from stages.distil.artifact import Student
+from stages.evaluation.artifact import ModelScore, Report
 from stages.storage import Folder
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

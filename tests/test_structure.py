@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES, MOST_FUNCTION_LINES = 250, 60
+MOST_FILES, MOST_AT_THE_TOP = 10, 8
+"""Python files in a folder, and at the top of a package, `__init__` not counted."""
 NOT_IN_THE_SCIENCE = {"ray", "mlflow", "pyarrow", "pydantic"}
 
 
@@ -99,6 +101,18 @@ def test_science_needs_only_arrays_and_tensors() -> None:
     assert science
     wrong = {module: reached(module, graph()) & NOT_IN_THE_SCIENCE for module in science}
     assert {module: names for module, names in wrong.items() if names} == {}
+
+
+def test_every_folder_says_what_lives_there_and_holds_few_files() -> None:
+    folders: dict[Path, list[str]] = {}
+    for file in modules_of(ROOT).values():
+        folders.setdefault(file.parent, []).append(file.name)
+    for folder, names in folders.items():
+        most = MOST_AT_THE_TOP if folder.parent == ROOT else MOST_FILES
+        assert len(names) - 1 <= most, f"{folder}: {sorted(names)}"
+        sentence = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")))
+        assert sentence, f"{folder}/__init__.py has no docstring"
+        assert sentence.endswith(".")
 
 
 def test_no_file_is_too_long() -> None:

@@ -16,7 +16,7 @@ from pipeline.cli.progress_rate import ProgressRate, amount, duration
 if TYPE_CHECKING:  # both bring more than a `--help` should wait for
     from pipeline.records.report import RunReport
     from pipeline.records.reuse import StageResult
-    from stages.evaluation.stage import ModelScore, Report
+    from stages.evaluation.artifact import ModelScore, Report
 
 _LOG_SECONDS = 10.0
 """Between two lines of progress where there is no terminal to draw a bar on."""
@@ -25,7 +25,7 @@ _REASONS = 5
 
 
 class Console:
-    """Implements `pipeline.records.reuse.Watch` for a person. Everything goes to one `Terminal`, standard output by default."""
+    """Implements `records.reuse.Watch` for a person. Everything goes to one `Terminal`, standard output by default."""
 
     def __init__(self, terminal: Terminal | None = None, *, verbose: bool = False) -> None:
         self.verbose = verbose  # for whoever starts something that talks: Ray's workers, say

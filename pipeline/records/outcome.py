@@ -21,7 +21,7 @@ from pipeline.runtime.memory import PeakMemory
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.registry import PublishedModel
 from pipeline.tracking.run import RunAbout
-from stages.corpus.stage import Corpus
+from stages.corpus.artifact import Corpus
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
 from stages.teacher.pretrain import Released

@@ -4,12 +4,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from pipeline.records.reuse import StageResult
-from stages.corpus.stage import Corpus
-from stages.distil.stage import Student
-from stages.evaluation.stage import Report
-from stages.publish.stage import Published
+from stages.corpus.artifact import Corpus
+from stages.distil.artifact import Student
+from stages.evaluation.artifact import Report
+from stages.publish.artifact import Published
+from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released
-from stages.teacher.stage import Teacher
 from stages.tokens.blocks import Blocks
 
 

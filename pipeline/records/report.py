@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.serialisation import from_plain, to_plain
-from stages.evaluation.stage import ModelScore
+from stages.evaluation.artifact import ModelScore
 
 NAME = "report.json"
 

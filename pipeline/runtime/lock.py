@@ -1,7 +1,7 @@
 """One `distil run` or `distil tune` at a time in a workdir and in a storage: a second one is refused, and told by whom.
 
 On a disk it is flock(2): the kernel lets go of it when its holder ends, however it ends, so there are no stale locks.
-The file's content only says who holds it. Where `storage` is an object store, `pipeline/runtime/storage_lock.py` does it.
+The file's content only says who holds it. Where `storage` is an object store, `storage_lock.py` does it.
 """
 
 import errno

@@ -23,9 +23,9 @@ from pipeline.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-    from stages.corpus.stage import Corpus
-    from stages.evaluation.stage import Report
-    from stages.publish.stage import Published
+    from stages.corpus.artifact import Corpus
+    from stages.evaluation.artifact import Report
+    from stages.publish.artifact import Published
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from stages.evaluation.significance import paired_bootstrap
 
 if TYPE_CHECKING:
-    from stages.evaluation.stage import Report
-    from stages.publish.stage import Published
+    from stages.evaluation.artifact import Report
+    from stages.publish.artifact import Published
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 Score = Callable[[Path], NDArray[np.float64]]

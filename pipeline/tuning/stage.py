@@ -28,7 +28,7 @@ from stages.cluster_capacity import most_gpus
 from stages.context import StageContext, stage
 from stages.distil.config import DistilConfig
 from stages.storage import Folder
-from stages.teacher.stage import Teacher
+from stages.teacher.artifact import Teacher
 from stages.tokens.blocks import Blocks
 from stages.training.driver import gpu_wanted
 

@@ -15,7 +15,7 @@ from pipeline.tuning.concurrency import Concurrency
 from stages.distil.config import DistilConfig
 from stages.distil.stage import distil
 from stages.storage import Folder
-from stages.teacher.stage import Teacher
+from stages.teacher.artifact import Teacher
 from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
 

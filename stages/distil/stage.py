@@ -1,41 +1,22 @@
 """Student from teacher, then trained: knowledge distillation during pre-training (DistilBERT, section 3)."""
 
 import json
-from dataclasses import dataclass
 
 import torch
 from transformers import BertForMaskedLM, DistilBertForMaskedLM
 
 from stages.context import StageContext, stage
+from stages.distil.artifact import TRAINING_FILE, Student
 from stages.distil.config import DistilConfig
 from stages.distillation.models.family import parameter_count
 from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
 from stages.storage import Folder
-from stages.teacher.stage import Teacher
+from stages.teacher.artifact import Teacher
 from stages.tokens.blocks import Blocks
 from stages.tokens.vocabulary import TOKENIZER_FILES
 from stages.training.driver import Trained, train
 from stages.training.job import TrainingTask
-
-TRAINING_FILE = "training.json"
-"""Beside the student's weights: how it was made, a flat object of settings and totals."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Student:
-    """A distilled student on storage, as transformers loads it, tokenizer included."""
-
-    folder: Folder
-    start: Folder
-    """The same student at step 0: the teacher's blocks, untouched."""
-    layers: tuple[int, ...]
-    """The teacher blocks that it started from."""
-    parameters: int
-    steps: int
-    tokens: int
-    tokens_per_second: float
-    seconds: float
 
 
 @stage(name="distil", version=1)

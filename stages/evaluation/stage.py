@@ -13,60 +13,19 @@ import torch
 from numpy.typing import NDArray
 
 from stages.context import StageContext, stage
-from stages.distil.stage import Student
+from stages.distil.artifact import Student
 from stages.distillation.models.family import MaskedLM, encode, parameter_count
 from stages.distillation.score import Closeness, Scores
 from stages.errors import unwrap
+from stages.evaluation.artifact import ModelScore, Report
 from stages.evaluation.config import EvaluateConfig
 from stages.evaluation.heldout import Heldout, heldout, score_all
 from stages.models import load_model
 from stages.storage import Folder
-from stages.teacher.stage import Teacher
+from stages.teacher.artifact import Teacher
 from stages.tokens.blocks import Blocks
 
 _MODELS = ("teacher", "student_at_init", "student")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelScore:
-    """One model: how large, how good on held-out text, how fast."""
-
-    parameters: int
-    """Tied weights counted once."""
-    bytes: int
-    """Of the parameters in fp32."""
-    mlm_loss: float
-    """Mean negative log-likelihood of the masked tokens, in nats."""
-    perplexity: float
-    top1: float
-    """Share of masked tokens ranked first."""
-    latency_ms: float
-    """Median encoder forward without the vocabulary head: batch 1, one full block, fp32, CPU."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The student beside its teacher and beside itself at step 0. `losses.npz` in the folder has each model's mean
-    masked-LM loss per held-out block, (blocks,) in fp64, in one order for all."""
-
-    folder: Folder
-    teacher: ModelScore
-    student: ModelScore
-    student_at_init: ModelScore
-    kept_top1: float
-    """Student's top-1 / teacher's; 0 where the teacher itself knows nothing."""
-    size_ratio: float
-    """Student's parameters / teacher's."""
-    speedup: float
-    """Teacher's latency / student's."""
-    agreement: float
-    """Share of masked positions where student and teacher rank the same token first."""
-    kl: float
-    """KL(teacher ‖ student) at T = 1 over masked positions, in nats."""
-    cosine: float
-    """Between last hidden states, over all positions."""
-    heldout_digest: str
-    heldout_tokens: int
 
 
 @dataclass(frozen=True)
@@ -112,14 +71,6 @@ def evaluate(
         heldout_digest=f"{blocks.heldout_digest[:32]}-{len(losses['teacher'])}",
         heldout_tokens=len(losses["teacher"]) * blocks.block_length,
     )
-
-
-def block_losses(config: EvaluateConfig, folder: str, blocks: Blocks) -> NDArray[np.float64]:
-    """Mean masked-LM loss per held-out block, (blocks,), of another model of the same vocabulary, in this process."""
-    device = torch.device("cpu")
-    held = heldout(blocks, most=config.blocks, micro_batch=config.micro_batch, device=device)
-    scores, _ = score_all(load_model(Folder(folder), torch.float32, device).eval(), held)
-    return scores.mlm_loss.numpy()
 
 
 def _model_score(measured: _Measured, name: str) -> ModelScore:
@@ -171,3 +122,11 @@ def latencies(models: dict[str, MaskedLM], held: Heldout, rounds: int) -> dict[s
             if turn >= 3:  # the first ones warm caches and threads
                 seconds[name].append(time.perf_counter() - started)
     return {name: 1000 * median(values) for name, values in seconds.items()}
+
+
+def block_losses(config: EvaluateConfig, folder: str, blocks: Blocks) -> NDArray[np.float64]:
+    """Mean masked-LM loss per held-out block, (blocks,), of another model of the same vocabulary, in this process."""
+    device = torch.device("cpu")
+    held = heldout(blocks, most=config.blocks, micro_batch=config.micro_batch, device=device)
+    scores, _ = score_all(load_model(Folder(folder), torch.float32, device).eval(), held)
+    return scores.mlm_loss.numpy()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from stages.distil.stage import TRAINING_FILE, Student
-from stages.evaluation.stage import ModelScore, Report
+from stages.distil.artifact import TRAINING_FILE, Student
+from stages.evaluation.artifact import ModelScore, Report
 
 Training = Mapping[str, str | int | float | bool | None]
 

@@ -2,31 +2,19 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.context import StageContext, stage
-from stages.distil.stage import Student
-from stages.evaluation.stage import Report
+from stages.distil.artifact import TRAINING_FILE, Student
+from stages.evaluation.artifact import Report
+from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
-from stages.publish.model_card import TRAINING_FILE, Training, model_card, read_training
-from stages.storage import Folder
+from stages.publish.model_card import Training, model_card, read_training
 
 SAMPLE = "A student learns from its teacher, word by word."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Published:
-    """A folder for `AutoModelForMaskedLM.from_pretrained` and `AutoTokenizer.from_pretrained`."""
-
-    folder: Folder
-    weights_digest: str
-    """SHA-256 of model.safetensors: two runs that publish the same model say so by this."""
-    vocabulary_digest: str
-    """SHA-256 of the tokenizer's words and ids; losses of models are comparable only where it is the same."""
 
 
 @stage(name="publish", version=1)

@@ -17,14 +17,15 @@ from tokenizers.trainers import WordPieceTrainer
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from stages.context import StageContext, stage
+from stages.corpus.artifact import Corpus
 from stages.corpus.documents import documents
-from stages.corpus.stage import Corpus
 from stages.distillation.losses.weights import LossWeights
 from stages.evaluation.heldout import heldout, score_all
 from stages.models import load_model
 from stages.storage import Folder
+from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain_config import PhaseConfig, ReleaseConfig, VocabularyConfig
-from stages.teacher.stage import Teacher, trained_teacher
+from stages.teacher.stage import trained_teacher
 from stages.tokens.blocks import Blocks
 from stages.tokens.vocabulary import TOKENIZER_FILES
 from stages.training.driver import train

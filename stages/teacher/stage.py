@@ -1,10 +1,9 @@
 """The teacher: any BERT masked language model, by hub name or folder; fetched once, to storage.
 
-The demo's own teacher was pre-trained by `stages/teacher/pretrain.py`; here it is one folder among others, named "demo".
+The demo's own teacher was pre-trained by `pretrain.py`; here it is one folder among others, named "demo".
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from stages.distillation.models.family import parameter_count
 from stages.distillation.models.student import check_expressible
 from stages.errors import InputError
 from stages.storage import Folder
+from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
 from stages.tokens.blocks import Blocks
 from stages.tokens.vocabulary import TOKENIZER_FILES
@@ -26,20 +26,6 @@ from stages.training.job import TrainingTask
 DEMO = Path(__file__).parent / "demo"
 """The small BERT that comes with this project; its README says how it was made."""
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """A BERT masked language model on storage: config, fp32 safetensors and tokenizer, as transformers loads them."""
-
-    folder: Folder
-    name: str
-    """As it is known: a hub name, a folder's name, or the stage that made it."""
-    layers: int
-    width: int
-    vocab_size: int
-    positions: int
-    parameters: int
 
 
 def source_of(config: TeacherConfig) -> str:

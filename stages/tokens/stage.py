@@ -13,7 +13,7 @@ import ray
 from numpy.typing import NDArray
 
 from stages.context import StageContext, stage
-from stages.corpus.stage import Corpus
+from stages.corpus.artifact import Corpus
 from stages.errors import InputError, unwrap
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard

@@ -1,7 +1,7 @@
 """Ray Train's driver: starts the workers, hands them their job and passes on what they report.
 
-For teacher and student alike: a `TrainingTask` says what is learned (from which weights, with which teacher and loss), a
-`TrainConfig` how. The workers' loop is `stages/training/worker.py`, one step of it `stages/distillation/step.py`.
+For teacher and student alike: a `TrainingTask` says what is learned (from which weights, with which teacher and loss),
+a `TrainConfig` how. The workers' loop is `worker.py`, one step of it `stages/distillation/step.py`.
 """
 
 import os

@@ -26,7 +26,7 @@ _LOG_SECONDS = 10.0
 
 
 class Board:
-    """Implements `pipeline.records.reuse.Watch` for a search: tables of its trials for the stage `search`, a console's bars and
+    """Implements `records.reuse.Watch` for a search: tables of its trials for the stage `search`, a console's bars and
     lines for the others. `show` and `confirm` may be called from any thread."""
 
     def __init__(

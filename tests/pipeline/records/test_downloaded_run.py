@@ -16,7 +16,7 @@ from pipeline.records.workdir import read_run
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.run import quiet_mlflow
 from stages.errors import InputError
-from stages.evaluation.stage import ModelScore
+from stages.evaluation.artifact import ModelScore
 
 REPORT = {"folders": {"teacher": "teacher/1/model", "student": "publish/1/model"}}
 

@@ -26,14 +26,14 @@ from pipeline.records.reuse import Reuse
 from pipeline.runtime.environment import Environment, environment
 from pipeline.tuning.config import TuneConfig
 from stages.context import StageContext, not_fingerprinted, since, stage
-from stages.corpus.stage import CorpusConfig
-from stages.distil.stage import DistilConfig
-from stages.evaluation.stage import EvaluateConfig
-from stages.publish.stage import PublishConfig
+from stages.corpus.config import CorpusConfig
+from stages.distil.config import DistilConfig
+from stages.evaluation.config import EvaluateConfig
+from stages.publish.config import PublishConfig
 from stages.storage import Folder
+from stages.teacher.config import TeacherConfig
 from stages.teacher.pretrain import PhaseConfig, ReleaseConfig, VocabularyConfig
-from stages.teacher.stage import TeacherConfig
-from stages.tokens.stage import TokensConfig
+from stages.tokens.config import TokensConfig
 from stages.training.driver import TrainConfig
 
 

@@ -20,7 +20,7 @@ from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import RunAbout, run, workdir_of
 from pipeline.tracking.store import Store, _start_server, _stop, _wait_until_it_answers
-from stages.corpus.stage import Corpus
+from stages.corpus.artifact import Corpus
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
 

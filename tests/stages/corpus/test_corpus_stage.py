@@ -11,11 +11,12 @@ from datasets import Dataset
 from ray.data import DataContext
 
 from stages.context import StageContext
+from stages.corpus.artifact import Corpus
 from stages.corpus.checks import check, identity
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import document_id, normalise
 from stages.corpus.sources import tasks as corpus_sources
-from stages.corpus.stage import Corpus, gather
+from stages.corpus.stage import gather
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
 

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from stages.context import StageContext
-from stages.corpus.stage import Corpus
+from stages.corpus.artifact import Corpus
 from stages.errors import ConfigError
 from stages.storage import Folder
 from stages.teacher.pretrain import AMPLITUDE, fresh, learn_vocabulary, sinusoids, stack

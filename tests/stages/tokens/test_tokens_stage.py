@@ -13,8 +13,8 @@ from tiny import VOCAB, WORDS, all_rows
 from tokenizers import Tokenizer
 
 from stages.context import StageContext
+from stages.corpus.artifact import Corpus
 from stages.corpus.documents import documents
-from stages.corpus.stage import Corpus
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
 from stages.tokens.config import TokensConfig

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from stages.context import StageContext
+from stages.corpus.artifact import Corpus
 from stages.corpus.checks import check, identity
 from stages.corpus.config import CorpusConfig
 from stages.corpus.sources.library_docs import (
@@ -24,7 +25,7 @@ from stages.corpus.sources.library_docs import (
     in_tasks,
     is_new,
 )
-from stages.corpus.stage import Corpus, gather
+from stages.corpus.stage import gather
 from stages.errors import InputError
 from stages.storage import Folder
 

@@ -1,0 +1,47 @@
+"""What the evaluate stage makes."""
+
+from dataclasses import dataclass
+
+from stages.storage import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelScore:
+    """One model: how large, how good on held-out text, how fast."""
+
+    parameters: int
+    """Tied weights counted once."""
+    bytes: int
+    """Of the parameters in fp32."""
+    mlm_loss: float
+    """Mean negative log-likelihood of the masked tokens, in nats."""
+    perplexity: float
+    top1: float
+    """Share of masked tokens ranked first."""
+    latency_ms: float
+    """Median encoder forward without the vocabulary head: batch 1, one full block, fp32, CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The student beside its teacher and beside itself at step 0. `losses.npz` in the folder has each model's mean
+    masked-LM loss per held-out block, (blocks,) in fp64, in one order for all."""
+
+    folder: Folder
+    teacher: ModelScore
+    student: ModelScore
+    student_at_init: ModelScore
+    kept_top1: float
+    """Student's top-1 / teacher's; 0 where the teacher itself knows nothing."""
+    size_ratio: float
+    """Student's parameters / teacher's."""
+    speedup: float
+    """Teacher's latency / student's."""
+    agreement: float
+    """Share of masked positions where student and teacher rank the same token first."""
+    kl: float
+    """KL(teacher ‖ student) at T = 1 over masked positions, in nats."""
+    cosine: float
+    """Between last hidden states, over all positions."""
+    heldout_digest: str
+    heldout_tokens: int

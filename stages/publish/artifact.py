@@ -1,0 +1,16 @@
+"""What the publish stage makes."""
+
+from dataclasses import dataclass
+
+from stages.storage import Folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A folder for `AutoModelForMaskedLM.from_pretrained` and `AutoTokenizer.from_pretrained`."""
+
+    folder: Folder
+    weights_digest: str
+    """SHA-256 of model.safetensors: two runs that publish the same model say so by this."""
+    vocabulary_digest: str
+    """SHA-256 of the tokenizer's words and ids; losses of models are comparable only where it is the same."""
