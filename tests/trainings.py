@@ -1,9 +1,13 @@
 """Trainings of a tiny student for tests: what is trained, how, and what was heard of it."""
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import ray
 import torch
 from published import tiny_tokenizer
@@ -84,3 +88,23 @@ def assert_bit_identical(found: Run, expected: Run, step: int) -> None:
         mine, theirs = found.tensors(step, file), expected.tensors(step, file)
         assert mine.keys() == theirs.keys()
         assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+def damage(file: Path) -> None:
+    """Flip a bit in the first page's data; the file's end, which says what is where, stays as it was."""
+    data = bytearray(file.read_bytes())
+    data[120] ^= 4
+    file.write_bytes(bytes(data))
+
+
+def kill_a_worker_at(folder: Path, step: int, killed: list[int]) -> None:
+    """SIGKILL one of the training's processes once rank 0 has done `step` steps."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        logs = list((folder / "rows").glob("*-rank-0.csv")) if (folder / "rows").exists() else []
+        if logs and logs[0].read_text().count("\n") >= step:
+            ours = psutil.Process().children(recursive=True)  # another Ray may be at work on this machine
+            killed.append(next(process.pid for process in ours if "RayTrainWorker" in " ".join(process.cmdline())))
+            os.kill(killed[0], signal.SIGKILL)
+            return
+        time.sleep(0.02)

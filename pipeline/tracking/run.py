@@ -1,6 +1,6 @@
 """One MLflow run for a pipeline run: started or continued, and ended with what became of it.
 
-With `live.py` and `registry.py` the only place that knows MLflow; stages call the `on_metrics` they are given. One
+With `live_run.py` and `registry.py` the only place that knows MLflow; stages call the `on_metrics` they are given. One
 process, the driver, makes the experiment and the run. MLflow is imported when a run starts: it takes 1.5 s.
 """
 

@@ -1,6 +1,6 @@
 """The corpus stage: from text wherever it lies to clean documents in Parquet shards, train and held-out.
 
-How each kind of source is read is `corpus_sources.py`; what is checked beforehand, `corpus_check.py`.
+How each kind of source is read is `sources/tasks.py`; what is checked beforehand, `checks.py`.
 """
 
 import hashlib

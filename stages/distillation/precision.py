@@ -1,4 +1,4 @@
-"""The dtypes that a config may ask for; `machine.py` says which one the hardware wants."""
+"""The dtypes that a config may ask for; `hardware.py` says which one the hardware wants."""
 
 from typing import Literal
 

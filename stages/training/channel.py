@@ -17,7 +17,7 @@ from stages.context import StageContext
 from stages.storage import Folder
 
 EVERY = 0.5
-"""Seconds between two looks into the mailbox, on either side."""
+"""Seconds between two looks into the channel, on either side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +94,14 @@ class Channel:
 
 
 class ChannelWriter:
-    """A worker's end of the mailbox. A thread of its own asks what the driver wants, so that no step waits for it."""
+    """A worker's end of the channel. A thread of its own asks what the driver wants, so that no step waits for it."""
 
     def __init__(self, channel: Any) -> None:
-        self._mailbox, self._last = channel, None
+        self._channel, self._last = channel, None
         self._stop = threading.Event()
         self._closed = threading.Event()
         self.failed = self._ask()
-        threading.Thread(target=self._keep_asking, name="post", daemon=True).start()
+        threading.Thread(target=self._keep_asking, name="channel", daemon=True).start()
 
     @property
     def stop_asked(self) -> bool:
@@ -110,7 +110,7 @@ class ChannelWriter:
 
     def put(self, message: Message) -> None:
         """Leave a message; messages of one worker arrive in order."""
-        self._last = self._mailbox.put.remote(message)
+        self._last = self._channel.put.remote(message)
 
     def close(self) -> None:
         """Wait until all that was put has arrived: what a process that ends had still to send would be lost."""
@@ -119,7 +119,7 @@ class ChannelWriter:
             ray.get(self._last)
 
     def _ask(self) -> bool:
-        stop, failed = ray.get(self._mailbox.wanted.remote())
+        stop, failed = ray.get(self._channel.wanted.remote())
         if stop:
             self._stop.set()
         return failed
@@ -131,7 +131,7 @@ class ChannelWriter:
 
 @dataclass
 class Received:
-    """The driver's end: the mailbox, and what has been heard so far."""
+    """The driver's end: the actor, and what has been received so far."""
 
     channel: Any
     step: int = -1

@@ -1,6 +1,6 @@
 """A search in MLflow while it lasts: below its own run a child run a trial, below that the runs that confirm it.
 
-With `conclusion.py`, `tracking.py` and `registry.py` the only place that knows MLflow, and through its client alone:
+With `conclusion.py` and `pipeline/tracking/` the only place that knows MLflow, and through its client alone:
 the fluent calls would mean the parent, which is the active run. Nothing here may stop a search: what could not be
 recorded is in the parent's `problems`.
 """

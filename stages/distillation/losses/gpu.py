@@ -34,7 +34,7 @@ def gradients(
     scaled: Coefficients,
     teacher: tuple[Tensor, Head] | None,
 ) -> Gradients:
-    """As `losses_cpu.gradients`."""
+    """As `cpu.gradients`."""
     (n, _), vocabulary, dtype = hidden_ND.shape, len(head.bias_V), hidden_ND.dtype
     wide = torch.promote_types(dtype, torch.float32)
     student, theirs = _padded(head, dtype), None if teacher is None else _padded(teacher[1], dtype)

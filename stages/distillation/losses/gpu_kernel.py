@@ -4,7 +4,7 @@ torch's compiler makes some five kernels of the same formulas, with two (positio
 between them, and takes seconds for each new temperature. Here a row is read twice, the second time from the GPU's
 cache, and nothing but its gradient and two sums are written. Each row adds up by itself in a fixed order: the same bits
 every time.
-Imported only where a GPU is (`losses_gpu.py`): Triton need not be there.
+Imported only where a GPU is (`gpu.py`): Triton need not be there.
 
 Shapes: C positions of a chunk, V vocabulary, P the width of a row in memory, at least V.
 """
@@ -29,7 +29,7 @@ def launch(
     mlm: float,
     ignore: int,
 ) -> Tensor:
-    """As `losses_gpu.gradient_`; returns each row's own sums, (C, 2) in fp32."""
+    """As `gpu.gradient_`; returns each row's own sums, (C, 2) in fp32."""
     rows_C2 = mine_CP.new_empty(len(mine_CP), 2, dtype=torch.float32)
     teacher = mine_CP if theirs_CP is None else theirs_CP
     _kernel[(len(mine_CP),)](

@@ -4,8 +4,8 @@
 
 The vocabulary head is most of the memory and a third of the arithmetic of a step, so the first two terms share one
 pass: for a chunk of positions both models' logits are made, both losses are summed, and the gradients with respect to
-the head's input, weight and bias are taken in closed form while the logits are there (`losses_cpu.py`,
-`losses_gpu.py`). No (positions × vocabulary) tensor of a batch ever exists.
+the head's input, weight and bias are taken in closed form while the logits are there (`cpu.py`,
+`gpu.py`). No (positions × vocabulary) tensor of a batch ever exists.
 
 Shapes: N positions, V vocabulary, D width.
 """

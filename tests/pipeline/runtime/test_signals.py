@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_reuse import File, Words
-from test_reuse import gather as gather_words
+from words import File, Words
+from words import gather as gather_words
 
 from pipeline.records.reuse import Reuse
 from pipeline.runtime.signals import StopSignal, Terminated, stopping

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny import LENGTH, tiny_blocks, tiny_ids, write_shard
+from trainings import damage
 
 from pipeline.records.record import fingerprint, identify
 from stages.errors import InputError
@@ -14,13 +15,6 @@ from stages.tokens.blocks import Blocks
 from stages.tokens.usable_shards import fault, usable_shards
 from stages.training.config import TrainConfig
 from stages.training.loader import read_rows
-
-
-def damage(file: Path) -> None:
-    """Flip a bit in the first page's data; the file's end, which says what is where, stays as it was."""
-    data = bytearray(file.read_bytes())
-    data[120] ^= 4
-    file.write_bytes(bytes(data))
 
 
 def cut(file: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_train_faults import kill_a_worker_at
-from trainings import CONFIG, SEED, Run, assert_bit_identical, here
+from trainings import CONFIG, SEED, Run, assert_bit_identical, here, kill_a_worker_at
 
 from stages.distillation.batch import micro_batches
 from stages.distillation.data_order import Plan

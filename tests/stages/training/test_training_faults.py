@@ -1,17 +1,12 @@
 """What a training survives, bit for bit, and what it refuses in a sentence: killed workers, a stop, disks, damage."""
 
-import os
-import signal
 import threading
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import psutil
 import pytest
-from test_shards import damage
 from tiny import tiny_blocks
-from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, here
+from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, damage, here, kill_a_worker_at
 
 from stages.distillation.data_order import Plan
 from stages.errors import InputError, Preempted
@@ -62,19 +57,6 @@ def assert_rows_are_the_plan_s(folder: Path, config: TrainConfig, blocks: Blocks
             if step < plan.steps:
                 expected[step] = sorted(rows.tolist())
     assert rows_by_step(folder) == expected
-
-
-def kill_a_worker_at(folder: Path, step: int, killed: list[int]) -> None:
-    """SIGKILL one of the training's processes once rank 0 has done `step` steps."""
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        logs = list((folder / "rows").glob("*-rank-0.csv")) if (folder / "rows").exists() else []
-        if logs and logs[0].read_text().count("\n") >= step:
-            ours = psutil.Process().children(recursive=True)  # another Ray may be at work on this machine
-            killed.append(next(process.pid for process in ours if "RayTrainWorker" in " ".join(process.cmdline())))
-            os.kill(killed[0], signal.SIGKILL)
-            return
-        time.sleep(0.02)
 
 
 def steps_of_later_starts(folder: Path) -> set[int]:

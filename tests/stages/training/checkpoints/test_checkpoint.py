@@ -196,7 +196,7 @@ def test_save_without_room_raises_oserror_and_leaves_the_one_before_and_nothing_
 ) -> None:
     """No file may be longer than 10,000 bytes, in a process of its own: the kernel refuses the rest, as a disk does."""
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "checkpoints"), str(tokenizer)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     said = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert said.returncode == 0, said.stderr
     assert said.stdout.startswith("OSError")
