@@ -19,7 +19,7 @@ ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help setup demo test test-all cluster-test check format ui clean
+.PHONY: help setup demo test test-all cluster-test check same-results format ui clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ check: setup  ## style, types and who imports whom
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy pipeline stages
 	@$(BIN)/lint-imports --no-logo
+
+same-results: setup  ## after a change of a stage's code that makes the very same results: tests/stages.json
+	@$(BIN)/python tests/same_results.py
 
 format: setup  ## put the code into its format
 	@$(BIN)/ruff check --fix

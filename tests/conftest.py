@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from http.server import HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,3 +74,17 @@ def ray_session() -> Iterator[None]:
     start_local(4, state=True)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of something that answers as MLflow's health page does."""
+    from answer import Answer
+
+    httpd = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()

@@ -86,13 +86,13 @@ class _Bar:
     """A bar that vanishes when its stage is over, for the line that says how long it took."""
 
     def __init__(self, terminal: Terminal, stage: str, why: tuple[str, ...]) -> None:
-        self._pace = ProgressRate()
+        self._progress_rate = ProgressRate()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn(f"{escape(stage):<{_NAME_WIDTH - 1}}"),
             BarColumn(bar_width=30),
             TaskProgressColumn(),
-            TextColumn("{task.fields[pace]}"),
+            TextColumn("{task.fields[progress_rate]}"),
             TimeElapsedColumn(),
             console=terminal,
             transient=True,
@@ -107,8 +107,8 @@ class _Bar:
         self._progress.stop()
 
     def _update(self, done: float, total: float, unit: str) -> None:
-        self._pace.update(time.monotonic(), done)
-        text = described(self._pace, done, total, unit)
+        self._progress_rate.update(time.monotonic(), done)
+        text = described(self._progress_rate, done, total, unit)
         self._progress.update(self._task, completed=done, total=total or None, progress_rate=text)
 
 
@@ -117,7 +117,7 @@ class _Lines:
 
     def __init__(self, terminal: Terminal, stage: str, why: tuple[str, ...]) -> None:
         self._terminal, self._stage, self._why = terminal, stage, why
-        self._pace = ProgressRate()
+        self._progress_rate = ProgressRate()
         self._last = time.monotonic()
         self._lock = threading.Lock()  # progress may come from a thread that polls a cluster
 
@@ -131,12 +131,12 @@ class _Lines:
     def _update(self, done: float, total: float, unit: str) -> None:
         with self._lock:
             now = time.monotonic()
-            self._pace.update(now, done)
+            self._progress_rate.update(now, done)
             if now - self._last < _LOG_SECONDS:
                 return
             self._last = now
         share = f"{done / total:4.0%}  " if total else ""
-        text = described(self._pace, done, total, unit)
+        text = described(self._progress_rate, done, total, unit)
         self._terminal.print(f"… {escape(self._stage):<{_NAME_WIDTH}} {share}{text}")
 
 

@@ -29,7 +29,7 @@ class ProgressRate:
         return (done - before) / (now - start) if now > start else None
 
     def seconds_left(self, total: float) -> float | None:
-        """Until `total`; None while the pace is unknown or zero."""
+        """Until `total`; None while the rate is unknown or zero."""
         rate = self.per_second
         return max(0.0, total - self._seen[-1][1]) / rate if rate else None
 

@@ -17,9 +17,9 @@ PROGRAM = (
 
 def told(folder: Path, **said: str) -> list[str | bool | None]:
     """(commit, dirty) of a copy of the code in `folder`, with this in its environment."""
-    (folder / "pipeline").mkdir(exist_ok=True)
-    for name in ("__init__.py", "environment.py"):
-        shutil.copy(ROOT / "pipeline" / name, folder / "pipeline")
+    (folder / "pipeline" / "runtime").mkdir(parents=True, exist_ok=True)
+    for name in ("__init__.py", "runtime/__init__.py", "runtime/environment.py"):
+        shutil.copy(ROOT / "pipeline" / name, folder / "pipeline" / name)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DISTILRAY_", "GIT_"))}
     env = kept | {"PYTHONPATH": str(folder)} | said
     done = subprocess.run(

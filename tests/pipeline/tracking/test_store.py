@@ -1,45 +1,15 @@
 """What is refused before anything expensive, each with a sentence a person can act on."""
 
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
+from answer import Answer
 
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.store import Store, check, store_of, ui
 from stages.errors import InputError
-
-
-class Answer(BaseHTTPRequestHandler):
-    """MLflow's health page, and nothing else."""
-
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        self.send_response(200 if self.path == "/health" else 404)
-        self.end_headers()
-        self.wfile.write(b"OK")
-
-    def log_message(self, *_: object) -> None:
-        """Nothing on the terminal."""
-
-
-@pytest.fixture
-def server() -> Iterator[str]:
-    """The address of something that answers as MLflow's health page does."""
-    httpd = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}"
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
 
 
 def test_store_of_nothing_given_is_a_file_under_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

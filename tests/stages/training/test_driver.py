@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 def whole(ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One training from its first step to its last."""
     run = Run(tmp_path_factory.mktemp("whole"))
-    run.trained = train(CONFIG, task, blocks, run.where(), fit=here)
+    run.trained = train(CONFIG, task, blocks, run.context(), fit=here)
     return run
 
 
@@ -77,7 +77,7 @@ def test_train_stopped_half_way_ends_bit_for_bit_as_if_it_had_not_been(
         name = f"step-{step:08d}"
         shutil.copytree(whole.folder / "checkpoints" / name, tmp_path / "checkpoints" / name)
     (tmp_path / "checkpoints" / "step-00000008" / checkpoint.MANIFEST).unlink()
-    trained = train(replace(CONFIG, keep_checkpoints=1), task, blocks, run.where(), fit=here)
+    trained = train(replace(CONFIG, keep_checkpoints=1), task, blocks, run.context(), fit=here)
     assert [step for step, _ in run.metrics] == [2, 4, 6, 8, 10, 12]  # those of the checkpoint are told once more
     assert run.notices == ["passed over a checkpoint: step-00000008: it has no manifest.json: writing it was cut short;"
                            " going on from step 4."]  # fmt: skip
@@ -103,7 +103,7 @@ def test_finished_without_or_before_the_last_checkpoint_is_an_error(tmp_path: Pa
 def test_train_corpus_smaller_than_a_batch_and_too_many_workers_are_refused_at_once(
     ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path: Path
 ) -> None:
-    context = Run(tmp_path).where()
+    context = Run(tmp_path).context()
     with pytest.raises(InputError, match=r"72 blocks but distil\.global_batch is 73"):
         train(replace(CONFIG, global_batch=73), task, blocks, context)
     with pytest.raises(InputError, match="5 workers cannot share"):

@@ -62,12 +62,12 @@ def test_train_with_auto_learns_as_with_a_size_and_a_later_start_takes_what_was_
     given = replace(CONFIG, steps=4, dropout=0.0, evaluate_every=4, precision="fp64")
     runs = [Run(tmp_path / name) for name in ("given", "auto")]
     for run, config in zip(runs, (given, replace(given, micro_batch="auto")), strict=True):
-        run.trained = train(config, task, blocks, run.where())
+        run.trained = train(config, task, blocks, run.context())
     states = [checkpoint.read_state(run.trained.checkpoint) for run in runs if run.trained is not None]
     assert [state.micro_batch for state in states] == [4, 12]
     assert [state.threads for state in states] == [1, 1]
     for file in ("model", "optimizer"):
         for name, expected in runs[0].tensors(4, file).items():
             torch.testing.assert_close(runs[1].tensors(4, file)[name], expected, rtol=1e-6, atol=1e-9)
-    later = train(replace(given, micro_batch="auto"), task, blocks, runs[0].where(), steps=6)
+    later = train(replace(given, micro_batch="auto"), task, blocks, runs[0].context(), steps=6)
     assert checkpoint.read_state(later.checkpoint).micro_batch == 4

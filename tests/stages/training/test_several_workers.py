@@ -30,7 +30,7 @@ CURVE = replace(CONFIG, steps=30, dropout=0.0, log_every=1, learning_rate=1e-3, 
 def alone(config: TrainConfig, task: TrainingTask, blocks: Blocks, folder: Path) -> Run:
     """The same training by one worker, in this process."""
     run = Run(folder)
-    run.trained = train(config, task, blocks, run.where(), fit=here)
+    run.trained = train(config, task, blocks, run.context(), fit=here)
     return run
 
 
@@ -90,7 +90,7 @@ def pair(ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path_factory
     """Thirty steps of two workers in fp64. A global batch of 12 in 4 streams, micro-batches of 4: 6 rows a worker,
     4 + 2. No dropout: it is per worker."""
     run = Run(tmp_path_factory.mktemp("pair"))
-    run.trained = train(replace(CURVE, precision="fp64", workers=2), task, blocks, run.where())
+    run.trained = train(replace(CURVE, precision="fp64", workers=2), task, blocks, run.context())
     return run
 
 
@@ -118,7 +118,7 @@ def test_train_losses_of_thirty_steps_are_those_of_one_worker(
     tolerance: float,
 ) -> None:  # fmt: skip
     config, together = replace(CURVE, precision=precision), Run(tmp_path / "together")
-    train(replace(config, workers=workers), task, blocks, together.where())
+    train(replace(config, workers=workers), task, blocks, together.context())
     assert_curves_agree(together, alone(config, task, blocks, tmp_path / "alone"), tolerance)
 
 
@@ -127,7 +127,7 @@ def test_train_two_workers_in_fp32_learn_what_a_plain_loop_learns(
     ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path: Path
 ) -> None:
     config, run = replace(CURVE, steps=6), Run(tmp_path)
-    train(replace(config, workers=2, checkpoint_every=6), task, blocks, run.where())
+    train(replace(config, workers=2, checkpoint_every=6), task, blocks, run.context())
     assert_is_the_plain_training(run, config, task, blocks)
 
 
@@ -138,10 +138,10 @@ def test_train_one_of_four_workers_killed_ends_bit_for_bit_as_if_it_had_not_been
     """Four sums depend in their last bit on how DDP arranged its buckets: every start has to arrange them alike."""
     config = replace(CONFIG, steps=200, checkpoint_every=25, log_every=5, workers=4, row_log=True, max_failures=2)
     whole, run, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed"), []
-    train(config, task, blocks, whole.where())
+    train(config, task, blocks, whole.context())
     killer = threading.Thread(target=kill_a_worker_at, args=(tmp_path / "killed", 90, killed))
     killer.start()
-    train(config, task, blocks, run.where())
+    train(config, task, blocks, run.context())
     killer.join()
     assert killed
     assert_bit_identical(run, whole, 200)

@@ -26,7 +26,7 @@ LONG = replace(CONFIG, steps=300, checkpoint_every=30, evaluate_every=100, log_e
 def undisturbed(ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two workers, from the first step to the last."""
     run = Run(tmp_path_factory.mktemp("undisturbed"))
-    run.trained = train(LONG, task, blocks, run.where())
+    run.trained = train(LONG, task, blocks, run.context())
     return run
 
 
@@ -90,13 +90,13 @@ def disturbed(
     killer = threading.Thread(target=kill_a_worker_at, args=(folder, 60, killed))
     killer.start()
     with pytest.raises(Preempted) as stopped:
-        train(replace(LONG, max_failures=2), task, blocks, first.where())
+        train(replace(LONG, max_failures=2), task, blocks, first.context())
     killer.join()
     last = checkpoint.newest(Folder(str(folder / "checkpoints")))
     assert last is not None
     step = checkpoint.read_state(last).step
     assert len(list((folder / "rows").iterdir())) == 4  # two starts of two workers
-    train(LONG, task, blocks, again.where())
+    train(LONG, task, blocks, again.context())
     return Disturbed(folder, killed, stopped.value.step, step, first, again)
 
 
@@ -137,7 +137,7 @@ def test_train_asked_to_stop_before_its_first_step_stops_there(
 ) -> None:
     run = Run(tmp_path, should_stop=lambda: True)
     with pytest.raises(Preempted) as stopped:
-        train(replace(CONFIG, steps=100_000), task, blocks, run.where())
+        train(replace(CONFIG, steps=100_000), task, blocks, run.context())
     assert stopped.value.step < 2_000
 
 
@@ -149,7 +149,7 @@ def test_train_gradients_that_stay_no_numbers_end_it_with_a_reason_and_the_weigh
     run = Run(tmp_path)
     config = replace(CONFIG, learning_rate=1e30, steps=99, log_every=4, evaluate_every=99, max_skipped=6)
     with pytest.raises(FloatingPointError, match=r"7 optimiser steps in a row, around step 8,.*lower the learning"):
-        train(replace(config, workers=workers), task, blocks, run.where(), fit=here if workers == 1 else fit)
+        train(replace(config, workers=workers), task, blocks, run.context(), fit=here if workers == 1 else fit)
     assert [step for step, _ in run.metrics] == [4]
     assert run.metrics[0][1]["skipped_steps"] == 3
     before = checkpoint.newest(Folder(str(tmp_path / "checkpoints")))
@@ -167,7 +167,7 @@ def test_train_a_checkpoint_that_cannot_be_written_is_counted_and_the_last_one_a
     for step in (4, 12):
         (tmp_path / "checkpoints" / f"step-{step:08d}").write_text("in the way")
     with pytest.raises(InputError, match=r"of step 12 could not be written.*the one of step 8 is whole\. Make room"):
-        train(CONFIG, task, blocks, run.where(), fit=here)
+        train(CONFIG, task, blocks, run.context(), fit=here)
     assert [text.split(":")[:2] for text in run.notices[:2]] == [
         ["passed over a checkpoint", " step-00000012"],
         ["passed over a checkpoint", " step-00000004"],
@@ -177,7 +177,7 @@ def test_train_a_checkpoint_that_cannot_be_written_is_counted_and_the_last_one_a
     assert [step for step, _ in run.checkpoints] == [8]
     (tmp_path / "checkpoints" / "step-00000012").unlink()
     again = Run(tmp_path)
-    trained = train(CONFIG, task, blocks, again.where(), fit=here)
+    trained = train(CONFIG, task, blocks, again.context(), fit=here)
     assert trained.steps == STEPS
     assert trained.history[-1]["failed_checkpoints"] == 1
 
@@ -188,9 +188,9 @@ def test_train_damaged_shard_is_refused_by_name_or_left_out_and_said(
     blocks, run = tiny_blocks(tmp_path / "blocks"), Run(tmp_path / "run")
     damage(tmp_path / "blocks" / "train" / "part-00001.parquet")
     with pytest.raises(InputError, match=r"part-00001\.parquet cannot be read .*on_damaged to skip"):
-        train(CONFIG, task, blocks, run.where())
+        train(CONFIG, task, blocks, run.context())
     assert run.metrics == []
-    train(replace(CONFIG, on_damaged="skip", row_log=True), task, blocks, run.where(), fit=here)
+    train(replace(CONFIG, on_damaged="skip", row_log=True), task, blocks, run.context(), fit=here)
     assert run.notices == ["1 damaged block shards are left out: train/part-00001.parquet"]
     kept = replace(blocks, shards=(blocks.shards[0], blocks.shards[2]))
     assert_rows_are_the_plan_s(tmp_path / "run", CONFIG, kept)
@@ -207,4 +207,4 @@ def test_train_shard_damaged_after_it_was_checked_ends_training_by_name(
     (tmp_path / "run" / "shards.json").write_text('{"damaged": []}')
     damage(tmp_path / "blocks" / "train" / "part-00001.parquet")
     with pytest.raises(InputError, match=r"part-00001\.parquet cannot be read"):
-        train(config, task, blocks, run.where(), fit=here if workers == 1 else fit)
+        train(config, task, blocks, run.context(), fit=here if workers == 1 else fit)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import test_store
 
 from pipeline import recipes
 from pipeline.config.preflight import preflight_on_cluster
@@ -27,10 +26,6 @@ def test_gpu_wanted_counts_gpus_that_the_autoscaler_may_add(ray_session: None, m
     assert gpu_wanted(replace(asked, workers=(4, 8)))
     with pytest.raises(InputError, match=r"asks for 8 GPU\(s\) and this cluster has 6"):
         gpu_wanted(asked)
-
-
-server = test_store.server
-"""A fixture: the address of something that answers as MLflow does."""
 
 
 def test_has_other_machines_is_true_before_they_have_come(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
