@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gpu_parts.sizes import Figures, Note, Sizes
 from stages.distillation import step as step_module
 from stages.distillation.losses import cpu as losses_cpu
-from stages.distillation.losses import formulas as chunk
+from stages.distillation.losses import formulas
 from stages.distillation.losses import gpu as losses_gpu
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.frozen import freeze
@@ -93,7 +93,7 @@ def choices(device: torch.device) -> dict[str, AbstractContextManager[Any]]:
     for positions in (64, 2048):
         found[f"chunks of {positions:,} positions"] = changed(losses_cpu, "CHUNK", positions)
     found["head's gradient in one product"] = changed(losses_cpu, "WORDS", 10**9)
-    found["losses written plainly"] = changed(losses_cpu, "slab_by_slab", chunk.dense)
+    found["losses written plainly"] = changed(losses_cpu, "slab_by_slab", formulas.dense)
     return found
 
 

@@ -1,10 +1,9 @@
 """What can be known of a corpus before it is read: whether it is there and looks whole, which version it is."""
 
-from stages.corpus import readers
-from stages.corpus import validation as damage
+from stages.corpus import readers, validation
 from stages.corpus.config import CorpusConfig
-from stages.corpus.sources import files as inputs
 from stages.corpus.sources import hub, library_docs
+from stages.corpus.sources.files import find as find_files
 from stages.corpus.sources.tasks import distributions, library_files
 from stages.errors import ConfigError, InputError
 
@@ -27,20 +26,20 @@ def check(config: CorpusConfig) -> None:
         for path in config.paths:
             hub.resolve(path, config.dataset_name, config.split)
         return
-    files = inputs.find(config.paths)
+    files = find_files(config.paths)
     for file in files:
         if file.bytes == 0 and config.on_damaged == "refuse":
             raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
     files = [file for file in files if file.bytes]
-    damaged = damage.first_of_tables([file.uri for file in files], config.text_column)
+    damaged = validation.first_of_tables([file.uri for file in files], config.text_column)
     if damaged is not None and config.on_damaged == "refuse":
-        raise damage.refusal(damaged)
+        raise validation.refusal(damaged)
     for file in files[:: -(-len(files) // PROBED_FILES) or 1]:
         try:
             next(readers.documents(file.uri, config.text_column, "line"), None)
         except readers.Damaged as error:
             if config.on_damaged == "refuse":
-                raise damage.refusal(error) from None
+                raise validation.refusal(error) from None
 
 
 def identity(config: CorpusConfig) -> dict[str, str]:
@@ -54,5 +53,5 @@ def identity(config: CorpusConfig) -> dict[str, str]:
     return {
         f"{place}/{file.name}": f"{file.bytes}:{file.changed_ns}"
         for place, path in enumerate(config.paths)
-        for file in inputs.find((path,))
+        for file in find_files((path,))
     }

@@ -11,12 +11,12 @@ from functools import partial
 import pyarrow as pa
 
 from stages.context import StageContext
-from stages.corpus import readers
-from stages.corpus import validation as damage
+from stages.corpus import readers, validation
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import DocumentWriter, document_id
-from stages.corpus.sources import files as inputs
 from stages.corpus.sources import hub, library_docs
+from stages.corpus.sources.files import InputFile
+from stages.corpus.sources.files import find as find_files
 from stages.corpus.write_documents import (
     TASK_CPUS,
     DocumentRules,
@@ -44,7 +44,7 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
     if config.source == "datasets":
         rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
     else:
-        found = inputs.find(config.paths)
+        found = find_files(config.paths)
         files = [file for file in found if file.bytes]  # an empty one is refused by `check`, or skipped
         empty = [f"{file.uri} is empty." for file in found if not file.bytes]
         amount = sum(file.bytes for file in files)
@@ -58,7 +58,7 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
     return replace(sides, skipped=[*empty, *sides.skipped])
 
 
-def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
+def _file_rows(files: list[InputFile], total: int) -> list[Row]:
     """Files, in their order, several a task where they are small."""
     rows: list[Row] = []
     room = 0
@@ -74,13 +74,13 @@ def _file_rows(files: list[inputs.InputFile], total: int) -> list[Row]:
 
 def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     for uri in row["uris"]:
-        if config.on_damaged == "skip" and (damaged := damage.of(uri, config.text_column)) is not None:
+        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column)) is not None:
             yield Skipped(why=str(damaged))
             continue
         try:
             yield from readers.documents(uri, config.text_column, config.document_per)
         except readers.Damaged as error:
-            raise damage.refusal(error) from None
+            raise validation.refusal(error) from None
 
 
 def _dataset_rows(config: CorpusConfig) -> list[Row]:
