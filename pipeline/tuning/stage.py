@@ -13,7 +13,7 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tuning.budget import Budget
 from pipeline.tuning.concurrency import concurrency
 from pipeline.tuning.config import TuneConfig
-from pipeline.tuning.figures.all import figures
+from pipeline.tuning.figures.plots import figures
 from pipeline.tuning.ledger import Ledger, Trial
 from pipeline.tuning.search import repeat
 from pipeline.tuning.search import search as find

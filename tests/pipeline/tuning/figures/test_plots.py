@@ -14,8 +14,8 @@ from matplotlib.colors import to_rgba
 
 from pipeline.config.overrides import Scalar
 from pipeline.tuning.config import PAPER
-from pipeline.tuning.figures.all import figures, temperature_figure
 from pipeline.tuning.figures.importance import comparable, importances
+from pipeline.tuning.figures.plots import figures, temperature_figure
 from pipeline.tuning.figures.ternary import weight_shares, weights_figure
 from pipeline.tuning.ledger import Report, State, Trial
 
