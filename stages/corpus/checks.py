@@ -13,9 +13,9 @@ PROBED_FILES = 16
 def check(config: CorpusConfig) -> None:
     """Raise `InputError` for what can be seen to be wrong before anything is read through.
 
-    Nothing named or matched, unknown formats, empty files, Parquet files without a footer, and, in the first file and
-    some of the others, text that is not UTF-8 or a table without the text column; data sets and distributions that are
-    not there. Damaged files pass where they are to be skipped.
+    Nothing named or matched, unknown formats, empty files, tables without the
+    text column or whose footer or first row cannot be read, and, in the first file and some of the others, text that is
+    not UTF-8; data sets and distributions that are not there. Damaged files pass where they are to be skipped.
     """
     if config.source == "library-docs":
         library_files(config)
@@ -31,12 +31,12 @@ def check(config: CorpusConfig) -> None:
         if file.bytes == 0 and config.on_damaged == "refuse":
             raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
     files = [file for file in files if file.bytes]
-    damaged = validation.first_of_tables([file.uri for file in files], config.text_column)
+    damaged = validation.first_of_tables([file.uri for file in files], config.text_column, config.mark)
     if damaged is not None and config.on_damaged == "refuse":
         raise validation.refusal(damaged)
     for file in files[:: -(-len(files) // PROBED_FILES) or 1]:
         try:
-            next(readers.documents(file.uri, config.text_column, "line"), None)
+            next(readers.documents(file.uri, config.text_column, "line", config.mark), None)
         except readers.Damaged as error:
             if config.on_damaged == "refuse":
                 raise validation.refusal(error) from None

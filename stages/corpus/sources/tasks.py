@@ -74,11 +74,11 @@ def _file_rows(files: list[InputFile], total: int) -> list[Row]:
 
 def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     for uri in row["uris"]:
-        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column)) is not None:
+        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column, config.mark)) is not None:
             yield Skipped(why=str(damaged))
             continue
         try:
-            yield from readers.documents(uri, config.text_column, config.document_per)
+            yield from readers.documents(uri, config.text_column, config.document_per, config.mark)
         except readers.Damaged as error:
             raise validation.refusal(error) from None
 
