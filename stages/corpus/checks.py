@@ -43,13 +43,19 @@ def check(config: CorpusConfig) -> None:
 
 
 def identity(config: CorpusConfig) -> dict[str, str]:
-    """What the outside world adds to the config, {name: version}: a change of it is a change of the corpus."""
+    """What the outside world adds to the config, {name: version}: a change of it is a change of the corpus.
+
+    No two things share a name.
+    """
     if config.source == "library-docs":
         train, heldout = distributions(config)
         return {name: library_docs.version_of(name) for name in sorted({*train, *heldout})}
     if config.source == "datasets":
-        found = (hub.identity(path, config.dataset_name, config.split) for path in config.paths)
-        return {name: mark for each in found for name, mark in each.items()}
+        marks: dict[str, str] = {}
+        for place, path in enumerate(dict.fromkeys(config.paths)):
+            for name, mark in hub.identity(path, config.dataset_name, config.split).items():
+                marks[f"{place}:{name}" if name in marks else name] = mark
+        return marks
     return {
         f"{place}/{file.name}": f"{file.bytes}:{file.changed_ns}"
         for place, path in enumerate(config.paths)
