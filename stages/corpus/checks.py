@@ -6,14 +6,15 @@ from stages.corpus.sources import hub, library_docs
 from stages.corpus.sources.files import find as find_files
 from stages.corpus.sources.tasks import distributions, library_files
 from stages.errors import ConfigError, InputError
+from stages.storage import Folder
 
 PROBED_FILES = 16
 
 
-def check(config: CorpusConfig) -> None:
+def check(config: CorpusConfig, root: Folder | None = None) -> None:
     """Raise `InputError` for what can be seen to be wrong before anything is read through.
 
-    Nothing named or matched, unknown formats, empty files, tables without the
+    `root` is where the run keeps its stages. Nothing named or matched, unknown formats, empty files, tables without the
     text column or whose footer or first row cannot be read, and, in the first file and some of the others, text that is
     not UTF-8; data sets and distributions that are not there. Damaged files pass where they are to be skipped.
     """
@@ -26,7 +27,7 @@ def check(config: CorpusConfig) -> None:
         for path in config.paths:
             hub.resolve(path, config.dataset_name, config.split)
         return
-    files = find_files(config.paths)
+    files = find_files(config.paths, root)
     for file in files:
         if file.bytes == 0 and config.on_damaged == "refuse":
             raise InputError(f"{file.uri} is empty; remove it or leave it out of corpus.paths.")
@@ -42,10 +43,10 @@ def check(config: CorpusConfig) -> None:
                 raise validation.refusal(error) from None
 
 
-def identity(config: CorpusConfig) -> dict[str, str]:
+def identity(config: CorpusConfig, root: Folder | None = None) -> dict[str, str]:
     """What the outside world adds to the config, {name: version}: a change of it is a change of the corpus.
 
-    No two things share a name.
+    No two things share a name. `root` is where the run keeps its stages.
     """
     if config.source == "library-docs":
         train, heldout = distributions(config)
@@ -59,5 +60,5 @@ def identity(config: CorpusConfig) -> dict[str, str]:
     return {
         f"{place}/{file.name}": f"{file.bytes}:{file.changed_ns}"
         for place, path in enumerate(config.paths)
-        for file in find_files((path,))
+        for file in find_files((path,), root)
     }
