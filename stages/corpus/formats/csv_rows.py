@@ -74,7 +74,9 @@ def _found(uri: str, compression: str | None, column: str) -> str:
             return mark
     fitting = [mark for mark, header in headers.items() if column in header]
     if not fitting:
-        raise no_column(uri, column, max(headers.values(), key=len))
+        there = max(headers.values(), key=len)
+        wrong = no_column(uri, column, there)
+        raise wrong if len(there) != 1 else InputError(f"{str(wrong)[:-1]}; or corpus.delimiter, if that is several.")
     if len(fitting) > 1:
         raise InputError(
             f"{uri} has a header with column {column!r} by more than one delimiter; set corpus.delimiter to its own."

@@ -17,6 +17,10 @@ from stages.storage import Folder, filesystem_of
 
 _MAGIC = re.compile(r"[*?\[]")
 _FILE = "file://"
+_OTHER_DATA = re.compile(
+    r"\.(gz|zstd?|bz2|xz|lz4|snappy|br|zip|7z|rar|tar|tgz|arrow|feather|orc|avro|warc|xlsx?)$", re.IGNORECASE
+)
+"""What may well hold text that a folder is named for, and cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +108,8 @@ def _on_disk(given: str, root: str, on_left_out: Callable[[str], object]) -> lis
     base = path if os.path.isdir(path) else _base_of(path)
     where = _surroundings(base, path, root, lambda folder, name: os.path.isfile(f"{folder}/{name}"), os.path.realpath)
     walked = partial(walk, why_folder=where.why_folder, on_left_out=on_left_out)
-    met = matching(path, _matcher, walked) if base != path else [name for name in walked(base) if _is_known(name)]
-    found = [name for name in met if _is_read(name, where, on_left_out)]
+    met = matching(path, _matcher, walked) if base != path else walked(base)
+    found = [name for name in met if (base != path or _known(name, on_left_out)) and _is_read(name, where, on_left_out)]
     if base == path:
         found = _meant(found, on_left_out)
     return [made(name, base) for name in once(found, base)]
@@ -120,7 +124,8 @@ def _in_store(uri: str, root: str, on_left_out: Callable[[str], object]) -> list
     own = filesystem.get_file_info(path)
     if own.type == pafs.FileType.File:
         return [_stored(own, base, path, os.path.dirname(path), f"{mark}{options}")]
-    matches = _matcher(address[len(base) + 1 :]) if _MAGIC.search(address) else _is_known
+    known = partial(_known, on_left_out=on_left_out)
+    matches = _matcher(address[len(base) + 1 :]) if _MAGIC.search(address) else known
     listed = filesystem.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True))
     inside = {info.path[len(path) + 1 :]: info for info in listed if info.type == pafs.FileType.File}
     where = _surroundings(base, address, root, lambda folder, name: f"{folder}/{name}"[len(base) + 1 :] in inside)
@@ -174,9 +179,11 @@ def _real(uri: str) -> str:
     return uri if "://" in uri else os.path.realpath(uri)
 
 
-def _is_known(name: str) -> bool:
+def _known(name: str, on_left_out: Callable[[str], object]) -> bool:
     try:
         format_of(name)
     except InputError:
+        if _OTHER_DATA.search(name):
+            on_left_out(f"{name} is of a format that is not read; convert it.")
         return False
     return True

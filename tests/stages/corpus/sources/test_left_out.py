@@ -121,6 +121,15 @@ def test_find_what_is_spelled_out_is_meant(tmp_path: Path) -> None:
         _names(_write(tmp_path / "all", ".a.txt"))
 
 
+def test_look_folder_with_data_of_another_format_counts_it(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "in", "m.txt", "a.txt.bz2", "sub/b.ZIP", "c.xml.gz", "notes.md")
+    for path in (folder, f"file://{folder}"):
+        found = look((str(path),))
+        assert [file.name for file in found.files] == ["m.txt"]
+        told = [f"{folder}/{name} is of a format that is not read; convert it." for name in ("a.txt.bz2", "c.xml.gz")]
+        assert found.left_out == [*told, f"{folder}/sub/b.ZIP is of a format that is not read; convert it."]
+
+
 def test_find_json_beside_other_files_is_about_them_and_alone_it_is_text(tmp_path: Path) -> None:
     folder = _write(tmp_path / "in", "a.json", "b.tsv", "sub/c.json.gz")
     assert _names(folder) == ["a.json", "b.tsv", "sub/c.json.gz"]
