@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.corpus.formats.damage import Damaged, no_column, not_text
+from stages.errors import InputError
 from stages.storage import filesystem_of
 
 ROWS = 64
@@ -37,6 +38,8 @@ def table(uri: str, column: str) -> Iterator[pq.ParquetFile]:
         schema = opened.schema_arrow
         if column not in schema.names:
             raise no_column(uri, column, schema.names)
+        if schema.names.count(column) > 1:
+            raise InputError(f"{uri} has {schema.names.count(column)} columns {column!r}; rename all but one.")
         kind = schema.field(column).type
         if not _may_be_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
             raise not_text(uri, column, str(kind))

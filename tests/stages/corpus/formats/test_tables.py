@@ -37,6 +37,13 @@ def test_parquet_with_nothing_but_nulls_holds_no_document(tmp_path: Path) -> Non
     assert list(documents(f"{tmp_path}/a.parquet", "text", "line")) == []
 
 
+def test_parquet_with_the_column_twice_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet has 2 columns 'text'; rename all but one"):
+        check(CorpusConfig(paths=(f"{tmp_path}/a.parquet",)))
+
+
 def test_table_without_the_column_is_known_beforehand_wherever_it_stands(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number:02d}.jsonl").write_text('{"text": "A line."}\n')
