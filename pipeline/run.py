@@ -48,7 +48,7 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
 
 def prepared(step: Reuse, config: PipelineConfig) -> Products:
     """Corpus, teacher and blocks: what one student is made from, or the many of a search."""
-    corpus = step(gather, config.corpus, seeded=False, outside=corpus_identity(config.corpus))
+    corpus = step(gather, config.corpus, seeded=False, outside=corpus_identity(config.corpus, config.root))
     if config.pretrain is None:
         teacher = step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
         released = None

@@ -25,7 +25,7 @@ def preflight(config: PipelineConfig) -> None:
     """
     check_secrets(config, os.environ)
     check_storage(config)
-    check_corpus(config.corpus)
+    check_corpus(config.corpus, config.root)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))
     check_tracking(config.tracking, workers_elsewhere=False)

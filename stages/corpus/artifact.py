@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from stages.storage import Folder
 
 SKIPPED = "skipped.txt"
-"""In the stage's folder: a line for each file that was skipped, with the reason."""
+"""In the stage's folder: a line for each file that was skipped or left out, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +23,14 @@ class Corpus:
     heldout_shards: tuple[str, ...]
     skipped_files: int = 0
     """Damaged ones that were left out by choice; `skipped.txt` names them."""
+    left_out: int = 0
+    """Files, and folders as one each, that a path of the config meets and does not mean: hidden ones, a table's log,
+    what runs made; `skipped.txt` names them too."""
 
     @property
     def notice(self) -> str:
         """A sentence on what is missing; empty where nothing is."""
-        place = f"{self.folder}/{SKIPPED} says which and why"
-        return f"corpus: {self.skipped_files:,} damaged files were skipped; {place}." if self.skipped_files else ""
+        damaged = f"{self.skipped_files:,} damaged files were skipped" if self.skipped_files else ""
+        left_out = f"{self.left_out:,} files or folders were left out as no text" if self.left_out else ""
+        said = " and ".join(filter(None, (damaged, left_out)))
+        return f"corpus: {said}; {self.folder}/{SKIPPED} says which and why." if said else ""

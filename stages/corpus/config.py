@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.context import since
 from stages.errors import ConfigError
 
 
@@ -15,7 +16,10 @@ class CorpusConfig:
     paths: tuple[str, ...] = ()
     """files: globs, folders, s3:// or gs://; datasets: folders, or `owner/name` or `owner/name:subset` on the hub."""
     text_column: str = "text"
-    """The column with the text in tables (.jsonl, .csv, .parquet) and data sets."""
+    """The column with the text in tables (.jsonl, .json, .csv, .tsv, .parquet) and data sets."""
+    delimiter: str | None = since(None)
+    """What stands between the fields of .csv and .tsv files: a character, or `tab`. Not given, it is a tab in .tsv, and
+    in .csv the one of comma, semicolon and tab by which the header has the text column."""
     document_per: Literal["line", "file"] = "line"
     """What a document is in a .txt file."""
     dataset_name: str = ""
@@ -39,3 +43,10 @@ class CorpusConfig:
             raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
         if not 0 <= self.heldout_fraction <= 0.5:
             raise ConfigError("corpus.heldout_fraction", self.heldout_fraction, "must be from 0 to 0.5")
+        if self.delimiter is not None and (len(self.mark or "") != 1 or self.mark in ('"', "\n", "\r", " ", "\0")):
+            raise ConfigError("corpus.delimiter", self.delimiter, "must be a single character, such as ; or |, or tab")
+
+    @property
+    def mark(self) -> str | None:
+        """The delimiter as a character; None where the file tells it."""
+        return "\t" if self.delimiter in ("tab", "\\t") else self.delimiter

@@ -43,8 +43,8 @@ def gather(config: CorpusConfig, context: StageContext) -> Corpus:
             "name more text in corpus.paths, or lower corpus.min_characters."
             + (f" {len(sides.skipped)} damaged files were skipped." if sides.skipped else "")
         )
-    if sides.skipped:
-        context.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in sides.skipped).encode())
+    if passed_over := [*sides.skipped, *sides.left_out]:
+        context.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in passed_over).encode())
     corpus = _corpus(context.folder, sides)
     if corpus.notice:
         context.on_notice(corpus.notice)
@@ -63,4 +63,5 @@ def _corpus(folder: Folder, sides: SplitShards) -> Corpus:
         shards=tuple(shard.name for shard in sides.train),
         heldout_shards=tuple(shard.name for shard in sides.heldout),
         skipped_files=len(sides.skipped),
+        left_out=len(sides.left_out),
     )

@@ -58,11 +58,12 @@ Raw = str | Skipped
 
 @dataclass(frozen=True, kw_only=True)
 class SplitShards:
-    """The shards written, in order, and why each file that was skipped was."""
+    """The shards written, in order, and why each file that was skipped, or met and not meant, was."""
 
     train: list[ShardTotals]
     heldout: list[ShardTotals]
     skipped: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
 
 def tasks(rows: list[Row]) -> Dataset:

@@ -79,7 +79,8 @@ def parts(data: DataSet, column: str) -> list[Part]:
             f"data set {data.path} has no column {column!r}; set corpus.text_column to one of those it has: "
             f"{', '.join(names)}."
         )
-    count = opened.num_shards if data.revision else max(1, opened.data.nbytes // TASK_BYTES)
+    # no more parts than rows, of which one may be larger than a part is to be
+    count = opened.num_shards if data.revision else max(1, min(opened.num_rows, opened.data.nbytes // TASK_BYTES))
     return [Part(data=data, index=index, count=count) for index in range(count)]
 
 
@@ -88,10 +89,22 @@ def documents(part: Part, column: str) -> Iterator[str]:
     rows = _open(part.data).shard(num_shards=part.count, index=part.index, contiguous=True).select_columns([column])
     for batch in rows.iter(batch_size=_ROWS):
         for text in batch[column]:
+            if isinstance(text, bytes):
+                text = _decoded(text, part.data.path, column)
             if text is not None and not isinstance(text, str):
                 raise InputError(f"column {column!r} of {part.data.path} holds {type(text).__name__} and not text.")
             if text:
                 yield text
+
+
+def _decoded(text: bytes, path: str, column: str) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"column {column!r} of {path} holds bytes that are not UTF-8 ({error.reason}); decode them, or set "
+            "corpus.text_column to another one."
+        ) from None
 
 
 def _open(data: DataSet) -> "Dataset | IterableDataset":

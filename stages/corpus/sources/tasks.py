@@ -16,7 +16,7 @@ from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import DocumentWriter, document_id
 from stages.corpus.sources import hub, library_docs
 from stages.corpus.sources.files import InputFile
-from stages.corpus.sources.files import find as find_files
+from stages.corpus.sources.files import look as look_for_files
 from stages.corpus.write_documents import (
     TASK_CPUS,
     DocumentRules,
@@ -28,6 +28,7 @@ from stages.corpus.write_documents import (
     write_documents,
 )
 from stages.errors import ConfigError
+from stages.storage import Folder
 
 TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
 """Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
@@ -41,12 +42,14 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
     if config.source == "library-docs":
         return _gather_library_docs(config, context)
     empty: list[str] = []
+    left_out: list[str] = []
     if config.source == "datasets":
         rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
     else:
-        found = find_files(config.paths)
-        files = [file for file in found if file.bytes]  # an empty one is refused by `check`, or skipped
-        empty = [f"{file.uri} is empty." for file in found if not file.bytes]
+        found = look_for_files(config.paths, Folder(context.folder.uri.rstrip("/").rsplit("/", 2)[0]))
+        files = [file for file in found.files if file.bytes]  # an empty one is refused by `check`, or skipped
+        empty = [f"{file.uri} is empty." for file in found.files if not file.bytes]
+        left_out = found.left_out
         amount = sum(file.bytes for file in files)
         rows, read = _file_rows(files, amount), partial(_read_files, config)
     rules = DocumentRules(
@@ -55,7 +58,7 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
         shard_characters=_between(SHARD_CHARACTERS, amount // 16, MOST_SHARD_CHARACTERS),
     )
     sides = write_documents(rows, read, rules, context) if rows else SplitShards(train=[], heldout=[])
-    return replace(sides, skipped=[*empty, *sides.skipped])
+    return replace(sides, skipped=[*empty, *sides.skipped], left_out=left_out)
 
 
 def _file_rows(files: list[InputFile], total: int) -> list[Row]:
@@ -74,11 +77,11 @@ def _file_rows(files: list[InputFile], total: int) -> list[Row]:
 
 def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
     for uri in row["uris"]:
-        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column)) is not None:
+        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column, config.mark)) is not None:
             yield Skipped(why=str(damaged))
             continue
         try:
-            yield from readers.documents(uri, config.text_column, config.document_per)
+            yield from readers.documents(uri, config.text_column, config.document_per, config.mark)
         except readers.Damaged as error:
             raise validation.refusal(error) from None
 

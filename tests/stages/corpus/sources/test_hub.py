@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from datasets import Dataset, DatasetDict, load_dataset
 
+from stages.corpus.checks import identity
+from stages.corpus.config import CorpusConfig
 from stages.corpus.sources import hub
 from stages.errors import InputError
 
@@ -72,3 +74,36 @@ def test_hub_out_of_reach_is_said_quickly(monkeypatch: pytest.MonkeyPatch) -> No
 def test_resolve_name_no_hub_could_have_is_refused() -> None:
     with pytest.raises(InputError, match="neither a folder nor a data set"):
         hub.resolve("no//such name", "", "train")
+
+
+def test_identity_of_two_saved_sets_in_folders_of_one_name_is_two(tmp_path: Path) -> None:
+    """`wiki/train` and `books/train` had one key, and what was rebuilt in the first one went unseen."""
+    for name in ("wiki", "books"):
+        Dataset.from_dict({"text": [f"{name} {text}" for text in TEXTS]}).save_to_disk(tmp_path / name / "train")
+    paths = tuple(f"{tmp_path}/{name}/train" for name in ("wiki", "books"))
+    config = CorpusConfig(source="datasets", paths=paths)
+    before = identity(config)
+    assert len(before) == 2
+    assert len(set(before.values())) == 2
+    Dataset.from_dict({"text": TEXTS[1:]}).save_to_disk(tmp_path / "new")
+    (tmp_path / "wiki/train").rename(tmp_path / "old")
+    (tmp_path / "new").rename(tmp_path / "wiki/train")
+    assert identity(config) != before
+    alone = CorpusConfig(source="datasets", paths=paths[:1])
+    assert identity(alone) == hub.identity(paths[0], "", "train"), "one alone is named as it always was"
+
+
+def test_parts_of_one_giant_row_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Dataset.from_dict({"text": ["x" * 100_000]}).save_to_disk(tmp_path / "one")
+    Dataset.from_dict({"text": ["x" * 100_000, "a", "b"]}).save_to_disk(tmp_path / "three")
+    monkeypatch.setattr(hub, "TASK_BYTES", 10_000)
+    assert _all(hub.parts(hub.resolve(str(tmp_path / "one"), "", "train"), "text")) == ["x" * 100_000]
+    assert _all(hub.parts(hub.resolve(str(tmp_path / "three"), "", "train"), "text")) == ["x" * 100_000, "a", "b"]
+
+
+def test_saved_folder_with_bytes_is_read_as_utf8(tmp_path: Path) -> None:
+    Dataset.from_dict({"text": ["naïve".encode(), None]}).save_to_disk(tmp_path / "set")
+    assert _all(hub.parts(hub.resolve(str(tmp_path / "set"), "", "train"), "text")) == ["naïve"]
+    Dataset.from_dict({"text": ["naïve".encode("latin-1")]}).save_to_disk(tmp_path / "bad")
+    with pytest.raises(InputError, match="bytes that are not UTF-8"):
+        _all(hub.parts(hub.resolve(str(tmp_path / "bad"), "", "train"), "text"))
