@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from stages.corpus.documents import documents
 from stages.storage import Folder, filesystem_of
 from stages.tokens.config import MAX_MASK_RATE, TokensConfig
+from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.vocabulary import Vocabulary
 
 ROW_GROUP = 1024
@@ -37,8 +37,7 @@ def pack_shard(
     config: TokensConfig, source: Folder, name: str, tokenizer_json: str, vocabulary: Vocabulary, target: Folder
 ) -> Packed:
     """Pack one document shard into one Parquet file of blocks, in bounded memory."""
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_truncation()
+    tokenizer = text_tokenizer(tokenizer_json)
     counts_V, rows, refused, digest = np.zeros(vocabulary.size, dtype=np.int64), 0, 0, hashlib.sha256()
     schema = pa.schema([pa.field("ids", pa.list_(pa.int32(), config.block_length), nullable=False)])
     packer, pending = _Packer(config.block_length, vocabulary), schema.empty_table()
