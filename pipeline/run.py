@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
-from pipeline.records.outcome import about, conclude, deliver, deliver_again, hand_over, register, say_skipped, show
+from pipeline.records.outcome import about, conclude, deliver, hand_over, register, say_skipped, show, tell_reused
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
 from pipeline.records.reuse import Reuse, Silent, StageResult
@@ -103,6 +103,8 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
         for made in plan.all():
             console.reused(made)
         say_skipped(plan.corpus, console)
+        if plan.blocks is not None:
+            console.say(plan.blocks.artifact.summary)
         show(workdir, console)
         return plan
     with (
@@ -136,7 +138,7 @@ def steps(config: PipelineConfig, live: LiveRun, console: Console, stop: StopSig
         watch=console,
         on_metrics=partial(deliver, live),
         on_notice=console.say,
-        on_reused=partial(deliver_again, live),
+        on_reused=partial(tell_reused, live, console),
         stop=stop,
     )
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.table import Table
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM
 
 from pipeline.config.schema import from_yaml
 from pipeline.records.report import read_report
 from pipeline.records.workdir import CONFIG
 from stages.errors import InputError
+from stages.models import load_tokenizer
 from stages.storage import Folder
 
 TOP = 5
@@ -48,7 +49,7 @@ def fill(text: str, workdir: Path) -> None:
 def guesses(folder: Folder, text: str) -> list[list[Guess]]:
     """The `TOP` likeliest tokens for each mask in `text`, in order; `InputError` where it has none."""
     with folder.as_local() as local:
-        tokenizer = AutoTokenizer.from_pretrained(local)
+        tokenizer = load_tokenizer(local)
         model = AutoModelForMaskedLM.from_pretrained(local, dtype=torch.float32).eval()
     batch = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
     length, positions = batch["input_ids"].shape[1], model.config.max_position_embeddings

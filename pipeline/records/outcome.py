@@ -25,6 +25,7 @@ from stages.corpus.artifact import Corpus
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
 from stages.teacher.pretrain import Released
+from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
 
 
@@ -59,6 +60,14 @@ def deliver_again(live: LiveRun, made: StageResult[Any]) -> None:
     for report in checkpoint.history(made.folder / "checkpoints"):
         step = int(report["step"])
         deliver(live, made.stage, step, {name: value for name, value in report.items() if name != "step"})
+
+
+def tell_reused(live: LiveRun, console: Console, made: StageResult[Any]) -> None:
+    """What a finished stage told when it ran: to MLflow, and of blocks to a person too, before a training begins."""
+    deliver_again(live, made)
+    if isinstance(made.artifact, Blocks):
+        deliver(live, made.stage, 0, made.artifact.figures)
+        console.say(made.artifact.summary)
 
 
 def say_skipped(corpus: StageResult[Corpus], console: Console) -> None:

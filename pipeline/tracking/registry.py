@@ -108,13 +108,15 @@ def _log(mlflow: Any, published: "Published", name: str, tags: dict[str, str]) -
     import mlflow.transformers as flavor
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoModelForMaskedLM
+
+    from stages.models import load_tokenizer
 
     text = Schema([ColSpec("string")])
     with published.folder.as_local() as folder:
         parts = {
             "model": AutoModelForMaskedLM.from_pretrained(folder),
-            "tokenizer": AutoTokenizer.from_pretrained(folder),
+            "tokenizer": load_tokenizer(folder),
         }
         return flavor.log_model(
             parts,

@@ -14,6 +14,7 @@ from stages.distillation.models.student import take_blocks
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.tokens.blocks import Blocks
+from stages.tokens.portable import make_portable
 from stages.tokens.vocabulary import TOKENIZER_FILES
 from stages.training.driver import Trained, train
 from stages.training.job import TrainingTask
@@ -47,6 +48,7 @@ def untouched(config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], t
         student = take_blocks(model, layers, dropout=config.dropout)
         student.save_pretrained(local)
         teacher.folder.copy_to(local, TOKENIZER_FILES)
+        make_portable(local)
     return target, parameter_count(student)
 
 

@@ -5,14 +5,16 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.context import StageContext, stage
 from stages.distil.artifact import TRAINING_FILE, Student
 from stages.evaluation.artifact import Report
+from stages.models import load_tokenizer
 from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
 from stages.publish.model_card import Training, model_card, read_training
+from stages.tokens.portable import make_portable
 
 SAMPLE = "A student learns from its teacher, word by word."
 
@@ -29,6 +31,7 @@ def publish(config: PublishConfig, student: Student, report: Report, context: St
         model, tokenizer = _load(source)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        make_portable(folder)
         training = read_training(source)
         card = _card(config, student, report, training, model, tokenizer)
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -43,7 +46,7 @@ def publish(config: PublishConfig, student: Student, report: Report, context: St
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model in fp32 and eval mode, and tokenizer; from this folder alone, never from the hub."""
     model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), load_tokenizer(folder)
 
 
 def _card(

@@ -15,6 +15,7 @@ from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.family import parameter_count
 from stages.distillation.models.student import check_expressible
 from stages.errors import InputError
+from stages.models import load_tokenizer
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
@@ -140,7 +141,7 @@ def fetch(config: TeacherConfig, context: StageContext) -> Teacher:
         model, info = BertForMaskedLM.from_pretrained(
             source, revision=config.revision, dtype=torch.float32, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=config.revision)
+        tokenizer = load_tokenizer(source, config.revision)
     except (OSError, ValueError) as error:
         raise InputError(_unreachable(config, error)) from error
     headless = [name for name in info["missing_keys"] if name.startswith("cls.predictions.transform")]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.storage import Folder
+from stages.tokens.unknown import NOTICE_RATE, complaint
 from stages.tokens.vocabulary import Vocabulary
 
 
@@ -37,11 +38,34 @@ class Blocks:
     """Share of [UNK] among the training tokens."""
     heldout_digest: str
     """SHA-256 over the held-out blocks: two evaluations are comparable where it is equal."""
+    text_unknown_rate: float = 0.0
+    """Share of [UNK] among all the text's tokens, those of refused and of held-out blocks included."""
+    unknown_words: tuple[str, ...] = ()
+    """The commonest words that became [UNK], the commonest first."""
 
     @property
     def rows(self) -> int:
         """The number of training blocks."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What of the text cannot be learned from, by name."""
+        return {
+            "unknown_rate": max(self.unknown_rate, self.text_unknown_rate),  # one recorded before has only the first
+            "refused_blocks": float(self.refused_blocks),
+            "tail_tokens": float(self.tail_tokens),
+        }
+
+    @property
+    def summary(self) -> str:
+        """The same as a sentence for a person, with a reason to look at the text where much of it is unknown."""
+        rate = self.figures["unknown_rate"]
+        found = (
+            f"tokens: {self.rows:,} blocks of {self.block_length}; {rate:.2%} of the text unknown, "
+            f"{self.refused_blocks:,} blocks refused, {self.tail_tokens:,} tokens left over"
+        )
+        return f"{found}. {complaint(rate, self.unknown_words)}." if rate > NOTICE_RATE else f"{found}."
 
     def counts(self) -> NDArray[np.int64]:
         """How often each token id occurs in the training blocks, (V,)."""

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from stages.corpus.documents import documents
 from stages.storage import Folder, filesystem_of
 from stages.tokens.config import MAX_MASK_RATE, TokensConfig
+from stages.tokens.text_tokenizer import text_tokenizer
+from stages.tokens.unknown import UnknownWords
 from stages.tokens.vocabulary import Vocabulary
 
 ROW_GROUP = 1024
@@ -31,14 +32,20 @@ class Packed:
     refused: int
     counts_V: NDArray[np.int64]
     digest: str
+    tokens: int
+    """Of the text, before it was cut into blocks."""
+    unknown: int
+    """How many of `tokens` are [UNK]."""
+    unknown_words: dict[str, int]
+    """The commonest words behind them, counted in a sample."""
 
 
 def pack_shard(
     config: TokensConfig, source: Folder, name: str, tokenizer_json: str, vocabulary: Vocabulary, target: Folder
 ) -> Packed:
     """Pack one document shard into one Parquet file of blocks, in bounded memory."""
-    tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_truncation()
+    tokenizer = text_tokenizer(tokenizer_json)
+    unknown = UnknownWords(tokenizer, vocabulary.unk_id)
     counts_V, rows, refused, digest = np.zeros(vocabulary.size, dtype=np.int64), 0, 0, hashlib.sha256()
     schema = pa.schema([pa.field("ids", pa.list_(pa.int32(), config.block_length), nullable=False)])
     packer, pending = _Packer(config.block_length, vocabulary), schema.empty_table()
@@ -49,8 +56,9 @@ def pack_shard(
         pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         for texts in documents(source, name):
-            encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-            blocks_RL = packer.add([e.ids for e in encoded])
+            encoded = [e.ids for e in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+            unknown.add(texts, encoded)
+            blocks_RL = packer.add(encoded)
             keep_R = maskable(blocks_RL, vocabulary) >= MAX_MASK_RATE * (config.block_length - 2)
             refused += int((~keep_R).sum())
             blocks_RL = blocks_RL[keep_R]
@@ -63,7 +71,16 @@ def pack_shard(
                 writer.write_table(pending, row_group_size=len(pending))
                 pending = pending.slice(len(pending))
         writer.write_table(pending)
-    return Packed(rows=rows, tail=packer.tail, refused=refused, counts_V=counts_V, digest=digest.hexdigest())
+    return Packed(
+        rows=rows,
+        tail=packer.tail,
+        refused=refused,
+        counts_V=counts_V,
+        digest=digest.hexdigest(),
+        tokens=unknown.tokens,
+        unknown=unknown.unknown,
+        unknown_words=unknown.words,
+    )
 
 
 def maskable(blocks_RL: NDArray[np.int32], vocabulary: Vocabulary) -> NDArray[np.int64]:

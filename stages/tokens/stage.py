@@ -5,7 +5,8 @@ One Ray Data task a document shard; `packing.py` is such a task.
 
 import hashlib
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
 from stages.tokens.config import TokensConfig
 from stages.tokens.packing import Packed, pack_shard
+from stages.tokens.unknown import NOTICE_RATE, commonest, complaint
 from stages.tokens.vocabulary import Vocabulary, vocabulary_of
 
 
@@ -45,7 +47,7 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
     buffer = io.BytesIO()
     np.save(buffer, counts_V)
     context.folder.write_bytes("counts.npy", buffer.getvalue())
-    return Blocks(
+    blocks = Blocks(
         folder=context.folder,
         shards=_some(train, config, "training"),
         heldout=_some(held, config, "held-out"),
@@ -57,17 +59,36 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
         refused_blocks=sum(p.refused for p in packed.values()),
         unknown_rate=float(counts_V[vocabulary.unk_id] / max(1, counts_V.sum())),
         heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
+        text_unknown_rate=_unknown_rate(packed.values()),
+        unknown_words=commonest([p.unknown_words for p in packed.values()]),
     )
+    context.on_metrics(0, blocks.figures)
+    context.on_notice(blocks.summary)
+    return blocks
 
 
 def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str) -> tuple[Shard, ...]:
     shards = tuple(Shard(name=name, rows=p.rows) for name, p in packed if p.rows)
     if not shards:
-        raise InputError(
-            f"the corpus has no {part} block of {config.block_length} tokens; "
-            "give more text, or lower tokens.block_length."
-        )
+        raise InputError(_why_none([p for _, p in packed], config, part))
     return shards
+
+
+def _unknown_rate(packed: Collection[Packed]) -> float:
+    return sum(p.unknown for p in packed) / max(1, sum(p.tokens for p in packed))
+
+
+def _why_none(packed: list[Packed], config: TokensConfig, part: str) -> str:
+    """Why no block is left: too little text, or text of which too little could be masked."""
+    found = f"the corpus has no {part} block of {config.block_length} tokens"
+    refused, rate = sum(p.refused for p in packed), _unknown_rate(packed)
+    if refused:
+        found += f": {refused:,} were refused, since fewer than half of their tokens could be masked"
+    if rate > NOTICE_RATE:
+        return f"{found}; {complaint(rate, commonest([p.unknown_words for p in packed]))}."
+    if refused:
+        return f"{found}; special tokens, and the [SEP] after each document, cannot be."
+    return f"{found}; give more text, or lower tokens.block_length."
 
 
 def _pack_all(
@@ -89,6 +110,9 @@ def _pack_all(
             "refused": [p.refused for p in done],
             "counts": [p.counts_V.tobytes() for p in done],
             "digest": [p.digest for p in done],
+            "tokens": [p.tokens for p in done],
+            "unknown": [p.unknown for p in done],
+            "unknown_words": [json.dumps(p.unknown_words) for p in done],
         }
 
     shards = ray.data.from_items(names, override_num_blocks=len(names))
@@ -102,6 +126,9 @@ def _pack_all(
                     refused=row["refused"],
                     counts_V=np.frombuffer(row["counts"], dtype=np.int64),
                     digest=row["digest"],
+                    tokens=row["tokens"],
+                    unknown=row["unknown"],
+                    unknown_words=json.loads(row["unknown_words"]),
                 ),
             )
     except ray.exceptions.RayError as error:

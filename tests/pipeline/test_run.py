@@ -82,6 +82,22 @@ def test_run_is_recorded_in_mlflow_and_its_candidate_fills_masks(ran: Ran) -> No
     assert sum(p.numel() for p in loaded["model"].parameters()) == report["student"]["parameters"]
 
 
+def test_run_tells_a_person_and_mlflow_how_much_is_unknown_refused_and_left_over(ran: Ran, tmp_path: Path) -> None:
+    import mlflow
+
+    assert ran.products.blocks is not None
+    blocks = ran.products.blocks.artifact
+    assert blocks.tail_tokens > 0
+    line = f"0 blocks refused, {blocks.tail_tokens:,} tokens left over"
+    run_id = json.loads((Path(ran.config.workdir) / "report.json").read_text())["mlflow_run_id"]
+    found = mlflow.MlflowClient(ran.config.tracking.uri).get_run(run_id).data.metrics
+    names = ("unknown_rate", "refused_blocks", "tail_tokens")
+    assert [found[f"tokens/{name}"] for name in names] == [0, 0, blocks.tail_tokens]
+    assert line in ran.printed
+    run(ran.config, console(tmp_path / "out.txt"))
+    assert line in (tmp_path / "out.txt").read_text(), "of a finished run too"
+
+
 def test_run_again_reuses_everything_and_registers_nothing_new(ran: Ran, tmp_path: Path) -> None:
     import mlflow
 

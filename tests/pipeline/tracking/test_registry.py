@@ -1,5 +1,6 @@
 """Versions and aliases in a real registry: who becomes candidate, who becomes champion, and who does not."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def test_log_model_candidate_loads_from_the_registry_and_fills_a_mask(
     version = mlflow.MlflowClient(mlflow_store).get_model_version(NAME, "1")
     assert version.run_id == model.run_id
     assert float(version.tags["heldout_mlm_loss"]) == pytest.approx((START - 1).mean(), abs=1e-5)
+
+
+def test_log_model_tokenizer_in_the_registry_gives_what_the_student_takes_and_tells_nothing_of_the_machine(
+    register: Register, mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(1, START - 1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    whole = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}@candidate", dst_path=str(tmp_path / "loaded")))
+    said = json.loads((whole / "components" / "tokenizer" / "tokenizer_config.json").read_text())
+    assert said["model_input_names"] == ["input_ids", "attention_mask"]
+    assert not {"is_local", "local_files_only"} & set(said)
+    assert str(tmp_path) not in json.dumps(said)
 
 
 def test_gate_first_that_beats_its_own_step_0_is_champion(register: Register, mlflow_store: str) -> None:

@@ -1,24 +1,22 @@
 """Packing beside six lines, and what is counted, refused and recorded on the way."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from published import tiny_tokenizer
+from small_corpus import corpus_of, write
 from tiny import VOCAB, WORDS, all_rows
 from tokenizers import Tokenizer
 
 from stages.context import StageContext
-from stages.corpus.artifact import Corpus
 from stages.corpus.documents import documents
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
 from stages.tokens.config import TokensConfig
-from stages.tokens.packing import maskable, pack_shard
+from stages.tokens.packing import pack_shard
 from stages.tokens.stage import pack
 from stages.tokens.vocabulary import Vocabulary, vocabulary_of
 
@@ -31,11 +29,6 @@ def some_texts(number: int, seed: int = 0, unknown: float = 0.0) -> list[str]:
     rng = np.random.default_rng(seed)
     words = [[f"w{i}" for i in rng.integers(0, len(WORDS), rng.integers(0, 31))] for _ in range(number)]
     return [" ".join("?" if rng.random() < unknown else w for w in document) for document in words]
-
-
-def write(file: Path, texts: list[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"id": [str(i) for i in range(len(texts))], "text": texts}), file)
 
 
 def slow_pack(texts: list[str], length: int) -> tuple[list[list[int]], int]:
@@ -81,14 +74,6 @@ def test_pack_shard_blocks_with_too_little_to_mask_are_refused_and_counted(tmp_p
     np.testing.assert_array_equal(found.counts_V, np.bincount(np.ravel(kept), minlength=VOCAB))
 
 
-def test_pack_shard_text_that_names_special_tokens_stays_within_the_vocabulary(tmp_path: Path) -> None:
-    """`[SEP]` in a text is a special id: packed, but neither maskable nor counted as such."""
-    found = pack_texts(tmp_path, ["w1 [SEP] w2 [MASK] w3 " * 8])
-    block = np.array(blocks_in(tmp_path / "out" / "train" / "a.parquet"))
-    assert found.rows == len(block) > 0
-    assert maskable(block, vocabulary_of(TOKENIZER)).tolist() == (block > 4).sum(1).tolist()
-
-
 def test_pack_shard_too_little_text_gives_an_empty_file_and_a_tail(tmp_path: Path) -> None:
     found = pack_texts(tmp_path, ["w1 w2", ""])
     assert (found.rows, found.tail) == (0, 3)
@@ -122,27 +107,10 @@ def test_tokens_config_block_too_short_is_refused_with_its_value() -> None:
         TokensConfig(block_length=7)
 
 
-@dataclass(frozen=True)
-class Source:
-    folder: Folder
-
-
-def corpus_of(folder: Path, shards: dict[str, list[str]]) -> tuple[Corpus, Source]:
-    for name, texts in shards.items():
-        write(folder / "corpus" / name, texts)
-    (folder / "tokenizer.json").write_text(TOKENIZER)
-    parts = [tuple(n for n in shards if n.startswith(p)) for p in ("train", "heldout")]
-    corpus = Corpus(
-        folder=Folder(str(folder / "corpus")), documents=0, heldout_documents=0, characters=0, heldout_characters=0,
-        digest="", shards=parts[0], heldout_shards=parts[1],
-    )  # fmt: skip
-    return corpus, Source(Folder(str(folder)))
-
-
 def test_pack_under_ray_joins_the_shards_in_order_whoever_finishes_first(ray_session: None, tmp_path: Path) -> None:
     shards = {f"train/{i}.parquet": some_texts(n, seed=i, unknown=0.02) for i, n in enumerate((900, 30, 1, 60))}
     shards |= {"heldout/0.parquet": some_texts(20, seed=9)}
-    corpus, source = corpus_of(tmp_path, shards)
+    corpus, source = corpus_of(tmp_path, shards, TOKENIZER)
     seen: list[float] = []
     context = StageContext(
         folder=Folder(str(tmp_path / "out")), seed=0, on_progress=lambda done, total, unit: seen.append(done)
@@ -163,8 +131,9 @@ def test_pack_under_ray_joins_the_shards_in_order_whoever_finishes_first(ray_ses
 
 
 def test_pack_corpus_too_small_for_a_block_is_refused_and_says_which_part(ray_session: None, tmp_path: Path) -> None:
-    corpus, source = corpus_of(tmp_path, {"train/0.parquet": some_texts(50), "heldout/0.parquet": ["w1"]})
-    with pytest.raises(InputError, match="no held-out block of 12 tokens"):
+    shards = {"train/0.parquet": some_texts(50), "heldout/0.parquet": ["w1"]}
+    corpus, source = corpus_of(tmp_path, shards, TOKENIZER)
+    with pytest.raises(InputError, match="no held-out block of 12 tokens; give more text"):
         pack(
             TokensConfig(block_length=LENGTH),
             corpus,
