@@ -5,6 +5,7 @@
 heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
+import os
 import sys
 import tempfile
 import traceback
@@ -18,6 +19,7 @@ from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Tune, 
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.schema import PipelineConfig
+from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
 from stages.errors import InputError, Preempted, unwrap
 
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
     quiet_libraries(verbose)
+    bypass_loopback(os.environ)
     return status_of(lambda: _act(words or ["--help"]), verbose)
 
 
