@@ -23,6 +23,16 @@ from stages.errors import InputError, Preempted
 
 log = logging.getLogger(__name__)
 
+INHERITED = (
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_ACTIVE_MODEL_ID",
+    "_MLFLOW_ACTIVE_MODEL_ID",
+)
+"""By these MLflow hands a program somebody else's run, experiment or model: a notebook's, a job's, an agent's. Which
+run is written into, our config and run.json say."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunAbout:
@@ -57,23 +67,44 @@ def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = 
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(store.uri)  # child processes inherit it
     try:
-        live = _start(mlflow, config, store, about, say)
-        try:
-            yield live
-        except KeyboardInterrupt:
-            live.close("KILLED", "interrupted")
-            raise
-        except (Terminated, Preempted):
-            live.close("KILLED", "stopped by SIGTERM")
-            raise
-        except BaseException as error:
-            live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
-            raise
-        live.close("FINISHED")
+        with _own(say):
+            live = _start(mlflow, config, store, about, say)
+            with _ending(live):
+                yield live
     finally:
         mlflow.set_tracking_uri(None)  # given back to the environment: what is set here would win over it ever after
         if before is not None:
             os.environ[URI_VARIABLE] = before
+
+
+@contextmanager
+def _own(say: Callable[[str], object]) -> Iterator[None]:
+    """Take MLflow's word of somebody else's run out of the environment while the block runs; child processes would
+    inherit it too."""
+    inherited = {name: os.environ.pop(name) for name in INHERITED if name in os.environ}
+    if inherited:
+        say(f"not taken from the environment: {', '.join(inherited)}; this run is recorded as one of its own")
+    try:
+        yield
+    finally:
+        os.environ.update(inherited)
+
+
+@contextmanager
+def _ending(live: LiveRun) -> Iterator[None]:
+    """End the run with what became of the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        live.close("KILLED", "interrupted")
+        raise
+    except (Terminated, Preempted):
+        live.close("KILLED", "stopped by SIGTERM")
+        raise
+    except BaseException as error:
+        live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
+        raise
+    live.close("FINISHED")
 
 
 def workdir_of(config: TrackingConfig, run: str) -> str:
