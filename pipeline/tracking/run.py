@@ -18,7 +18,7 @@ from pipeline.runtime.signals import Terminated
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.live_run import LiveRun, legal
-from pipeline.tracking.store import URI_VARIABLE, Store, store_of
+from pipeline.tracking.store import URI_VARIABLE, Store, store_of, tidied
 from stages.errors import InputError, Preempted
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = 
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(store.uri)  # child processes inherit it
     try:
-        with _own(say):
+        with tidied(store), _own(say):
             live = _start(mlflow, config, store, about, say)
             with _ending(live):
                 yield live
@@ -113,9 +113,10 @@ def workdir_of(config: TrackingConfig, run: str) -> str:
     store = store_of(config)
     if store.file and not store.file.exists():
         raise InputError(f"there is no run {run} in {store.uri}, which does not exist yet.")
-    client = mlflow.MlflowClient(store.uri)
     try:
-        found = _newest(client, config) if run == "latest" else client.get_run(run)
+        with tidied(store):
+            client = mlflow.MlflowClient(store.uri)
+            found = _newest(client, config) if run == "latest" else client.get_run(run)
     except mlflow.exceptions.MlflowException as error:
         raise InputError(f"there is no run {run} in {store.uri}: {first_line(error)}") from error
     if found is None or "workdir" not in found.data.tags:
