@@ -153,8 +153,9 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, s
             log_system_metrics=measurable,
         )
     except mlflow.exceptions.MlflowException as error:
-        name = about.run_id or about.name
-        raise InputError(f"run {name} cannot start in {store.uri}: {first_line(error)}") from error
+        name, why = about.run_id or about.name, first_line(error).rstrip(".")
+        remedy = ": give the tracking.uri that has it, or another --workdir" if about.run_id else ""
+        raise InputError(f"run {name} cannot start in {store.uri}: {why}{remedy}.") from error
     live = LiveRun(mlflow, store, started, continued=about.run_id is not None, say=say)
     if config.system_metrics and not measurable:
         live.problems.append("system metrics need psutil: pip install psutil")
