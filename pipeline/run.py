@@ -1,5 +1,6 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
+from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import (
     about,
     conclude,
@@ -89,6 +91,7 @@ def pretrained(
 
 def describe(config: PipelineConfig, console: Console) -> Products:
     """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
+    check_secrets(config, os.environ)  # records are read wherever `storage` says
     products = graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
     try:
         preflight(where_recorded(config, Path(config.workdir).expanduser().resolve()))
@@ -102,6 +105,7 @@ def run(config: PipelineConfig, console: Console) -> Products:
 
     Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
     """
+    check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):

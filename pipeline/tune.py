@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
@@ -35,6 +36,7 @@ def tune(config: PipelineConfig, console: Console) -> Search:
 
     A search that was killed goes on where it was; a finished one is only shown. Raises what `pipeline.run.run` does.
     """
+    check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _tune(config, workdir, console, stop)

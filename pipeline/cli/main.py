@@ -5,11 +5,13 @@
 heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
+import io
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from typing import Any
 
 import tyro
@@ -18,6 +20,7 @@ from pipeline.cli.arguments import OWN, config_of, named_recipe, split
 from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
+from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig
 from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
@@ -75,7 +78,12 @@ def _act(words: list[str]) -> None:
 
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    return tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
+    said = io.StringIO()  # an address that is in the wrong place would be repeated with all that is in it
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
+    finally:
+        sys.stderr.write(redacted(said.getvalue()))
 
 
 def _help(command: str, recipe: str) -> None:
@@ -119,26 +127,31 @@ def _ui(run: str | None, port: int) -> None:
     from pipeline.records.which_run import tracking_of
     from pipeline.tracking.store import ui
 
-    ui(tracking_of(run), port)
+    ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
 
 
 def _failed(error: Exception, verbose: bool) -> int:
     cause = unwrap(error)
     inner = getattr(cause, "cause", None)  # Ray's own class for it is an InputError too, and prints a traceback
     if verbose:
-        traceback.print_exception(error)
+        _say("".join(traceback.format_exception(error)))
     if isinstance(cause, InputError):
-        print(inner if isinstance(inner, InputError) else cause, file=sys.stderr)
+        _say(str(inner if isinstance(inner, InputError) else cause))
         return 2
     if not verbose:
         first = next(iter(str(error).strip().splitlines()), "(no message)")
-        print(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})", file=sys.stderr)
+        _say(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})")
     return 1
+
+
+def _say(text: str) -> None:
+    """What a library raises may repeat an address that it was given, with all that is in it."""
+    print(redacted(text), file=sys.stderr)
 
 
 def _kept(error: Exception) -> str:
     """A file with the whole traceback."""
-    text = "".join(traceback.format_exception(error))
+    text = redacted("".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile("w", prefix="distil-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)
     return file.name

@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from typing import IO
 from urllib.parse import unquote
 
+from pipeline.config.redaction import refuse_secret
 from pipeline.tracking.config import SQLITE, TrackingConfig, sqlite_address, sqlite_file
 from stages.errors import InputError
 
@@ -44,6 +45,7 @@ class Store:
 def store_of(config: TrackingConfig) -> Store:
     """The store that `config` means here and now; raises `InputError` for an address that cannot be one."""
     uri = config.uri or os.environ.get(URI_VARIABLE) or sqlite_address(Path("runs") / "mlflow.db")
+    refuse_secret("tracking.uri" if config.uri else URI_VARIABLE, uri)  # nothing is contacted, or written down, before
     if uri.startswith(("http://", "https://")):
         return Store(uri=uri.rstrip("/"), artifacts=None)
     if not uri.startswith(SQLITE):
