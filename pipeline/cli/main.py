@@ -1,6 +1,7 @@
 """argv and nothing else: which command, which config, and the exit status.
 
-0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM (EX_TEMPFAIL of sysexits.h: try again);
+0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM or SIGHUP (EX_TEMPFAIL of sysexits.h: try
+again);
 130 stopped with Ctrl-C. What runs something is imported by the command that runs it, and a config needs none of the
 heavy libraries: so `--help` and a misspelt field are answered at once.
 """
@@ -40,13 +41,13 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
     """Do it, and say on standard error what went wrong; gives the exit status."""
     try:
         action()
+    except (Terminated, Preempted) as stop:
+        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
+        print(f"stopped by {stop.signal}; the same command continues{place}", file=sys.stderr)
+        return 75
     except KeyboardInterrupt:
         print("stopped; the same command continues from what is done.", file=sys.stderr)
         return 130
-    except (Terminated, Preempted) as stop:
-        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
-        print(f"stopped by SIGTERM; the same command continues{place}", file=sys.stderr)
-        return 75
     except SystemExit as stop:  # tyro's own: --help, or an argument that it cannot read
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:

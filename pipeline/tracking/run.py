@@ -95,11 +95,11 @@ def _ending(live: LiveRun) -> Iterator[None]:
     """End the run with what became of the block."""
     try:
         yield
+    except (Terminated, Preempted) as stop:
+        live.close("KILLED", f"stopped by {stop.signal}")
+        raise
     except KeyboardInterrupt:
         live.close("KILLED", "interrupted")
-        raise
-    except (Terminated, Preempted):
-        live.close("KILLED", "stopped by SIGTERM")
         raise
     except BaseException as error:
         live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
