@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from functools import partial
 from typing import Any
 
 import tyro
@@ -79,12 +80,14 @@ def _act(words: list[str]) -> None:
 
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    said = io.StringIO()  # an address that is in the wrong place would be repeated with all that is in it
+    read = partial(tyro.cli, Command, prog="distil", description="A small BERT from a big one.")
     try:
-        with redirect_stderr(said):
-            return tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
-    finally:
-        sys.stderr.write(redacted(said.getvalue()))
+        with redirect_stderr(io.StringIO()):
+            return read(args=words)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+    return read(args=[redacted(word) for word in words])  # fails alike, and repeats words in a frame of its own
 
 
 def _help(command: str, recipe: str) -> None:

@@ -14,7 +14,7 @@ _ADDRESS = re.compile(rf"({_SCHEME})((?:(?!,{_SCHEME})\S)*)")
 """Up to white space, or to the next address in a list: secrets hold commas, quotes and slashes."""
 _PARAMETER = re.compile(r"([?&;#])([^=&;#?\s]+)=([^&;#\s]+)")
 _TELLING = re.compile(
-    r"key|secret|token|passw|passphrase|credential|signature|authorization|(?:^|[_.-])(?:pass|pwd|o?auth|sig)(?:$|[_.-])",
+    r"key|secret|token|passw|passphrase|credential|signature|authorization|(?:^|[_.-])(?:pass|pwd|o?auth|sig)$",
     re.IGNORECASE,
 )
 """Names of query parameters whose values are secrets: pyarrow's secret_key, a signed address's X-Amz-Signature, …"""

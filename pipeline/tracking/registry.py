@@ -157,8 +157,8 @@ def _judge(mlflow: Any, client: Any, name: str, version: Any, losses: bytes, sco
     try:
         incumbent = _champion_losses(mlflow, client, champion, version, score)
     except (*UNREADABLE, mlflow.exceptions.MlflowException) as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        return False, f"not comparable with version {holder}, which stays champion: its files cannot be read ({why})"
+        why = f"its files cannot be read ({type(error).__name__}: {first_line(error)}), of run {champion.run_id}"
+        return False, f"not comparable with version {holder}, which stays champion: {why}"
     if len(incumbent) != len(own["student"]):
         return False, f"not comparable with version {holder}, which stays champion: it was scored on other blocks"
     found = paired_bootstrap(own["student"], incumbent)

@@ -115,7 +115,7 @@ def test_sigterm_while_the_driver_waits_for_ray_is_raised_at_once(ray_session: N
     started = time.monotonic()
     threading.Timer(1.0, terminate).start()
     with pytest.raises(Terminated):
-        while_stopping(lambda stop: ray.get(ray.remote(time.sleep).remote(30)))
+        while_stopping(lambda stop: ray.get(ray.remote(lambda: time.sleep(30)).remote()))
     assert time.monotonic() - started < 10
 
 
