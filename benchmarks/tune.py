@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from pipeline.tracking.config import sqlite_address
 from pipeline.tuning.ledger import Ledger
 from pipeline.tuning.tracking.which_search import find_search
 from stages.storage import Folder
@@ -47,7 +48,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workdir = (asked.workdir or Path(temporary) / "search").resolve()
-        store = f"sqlite:///{workdir}/mlflow.db"
+        store = sqlite_address(workdir / "mlflow.db")
         command = [sys.executable, "-m", "pipeline.cli.main", "tune", asked.recipe, "--trials", str(asked.trials)]
         command += ["--workdir", str(workdir), "--tracking.uri", store, *asked.further]
         ended = searched(command, workdir, asked.kill_after)

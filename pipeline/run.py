@@ -1,5 +1,6 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,19 @@ from pathlib import Path
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
-from pipeline.records.outcome import about, conclude, deliver, hand_over, register, say_skipped, show, tell_reused
+from pipeline.config.secrets import check_secrets
+from pipeline.records.outcome import (
+    about,
+    conclude,
+    deliver,
+    hand_over,
+    register,
+    say_elsewhere,
+    say_skipped,
+    show,
+    tell_reused,
+    where_recorded,
+)
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
 from pipeline.records.reuse import Reuse, Silent, StageResult
@@ -18,6 +31,7 @@ from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run as tracked
+from pipeline.tracking.store import store_of
 from stages.corpus.artifact import Corpus
 from stages.corpus.checks import identity as corpus_identity
 from stages.corpus.stage import gather
@@ -77,9 +91,10 @@ def pretrained(
 
 def describe(config: PipelineConfig, console: Console) -> Products:
     """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
+    check_secrets(config, os.environ)  # records are read wherever `storage` says
     products = graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
     try:
-        preflight(config)
+        preflight(where_recorded(config, Path(config.workdir).expanduser().resolve()))
     except InputError as error:
         console.say(f"A run would not start: {error}")
     return products
@@ -90,15 +105,17 @@ def run(config: PipelineConfig, console: Console) -> Products:
 
     Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
     """
+    check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
-    preflight(config)
+    preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _run(config, workdir, console, stop)
 
 
 def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal) -> Products:
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
-    told = about(config, plan.all()[-1], workdir)
+    there = where_recorded(config, workdir)
+    told = about(config, plan.all()[-1], workdir, store_of(there.tracking).uri)
     if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
@@ -110,12 +127,13 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
     with (
         PeakMemory() as memory,
         cluster(console.verbose),
-        preflighted(config),
-        tracked(config.tracking, told, console.say) as live,
+        preflighted(there),
+        tracked(there.tracking, told, console.say) as live,
     ):
         stop.listen()
+        say_elsewhere(config, workdir, live, console)
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
-        begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id)
+        begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id, tracking_uri=live.store.uri)
         step = steps(config, live, console, stop)
         products = graph(step, config)
         say_skipped(products.corpus, console)

@@ -1,12 +1,14 @@
 """`distil tune`: a search for the temperature and the loss weights, as ordinary code that reads from top to bottom."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
@@ -18,7 +20,7 @@ from pipeline.runtime.signals import StopSignal, stopping
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
-from pipeline.tracking.store import store_of
+from pipeline.tracking.store import URI_VARIABLE, store_of
 from pipeline.tuning.budget import budget_of
 from pipeline.tuning.space import paper_point
 from pipeline.tuning.stage import Searching, step_of
@@ -34,6 +36,7 @@ def tune(config: PipelineConfig, console: Console) -> Search:
 
     A search that was killed goes on where it was; a finished one is only shown. Raises what `pipeline.run.run` does.
     """
+    check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _tune(config, workdir, console, stop)
@@ -44,7 +47,8 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
     preflight(config)
     paper_point(config.tune, config.distil)
     found = planned(config)
-    before = run_before(config, found.folder)
+    there = where_recorded(config, found.folder)
+    before = run_before(there, found.folder)
     if found.reused and (before is None or is_ended(found.folder)):
         console.reused(found)
         show(found.artifact, config, console)
@@ -60,8 +64,8 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
     )
     with (
         cluster(console.verbose, state=True),
-        preflighted(config),
-        tracked(config.tracking, about, console.say) as live,
+        preflighted(there),
+        tracked(there.tracking, about, console.say) as live,
     ):
         stop.listen()
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
@@ -91,6 +95,15 @@ def planned(config: PipelineConfig) -> StageResult[Search]:
     """The search as it is recorded, or a promise of it."""
     step = Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True)
     return step_of(step, Searching.search, config, prepared(step, config))
+
+
+def where_recorded(config: PipelineConfig, folder: Folder) -> PipelineConfig:
+    """`config` with the address of the MLflow that its search was begun in, where today's command and environment name
+    none."""
+    if config.tracking.uri or os.environ.get(URI_VARIABLE) or not folder.exists(STARTED):
+        return config
+    begun = json.loads(folder.read_bytes(STARTED))["store"]
+    return replace(config, tracking=replace(config.tracking, uri=begun))
 
 
 def run_before(config: PipelineConfig, folder: Folder) -> str | None:

@@ -26,6 +26,8 @@ class Preempted(Exception):
     def __init__(self, step: int) -> None:
         super().__init__(step)
         self.step = step
+        self.signal = "SIGTERM"
+        """What had asked for it."""
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -159,8 +159,9 @@ def final_loss(cluster: TwoNodes, name: str) -> float:
 def check_commit(cluster: TwoNodes) -> None:
     """Raise where the run is not tagged with the commit that was submitted, and whether a file differed from it."""
     (run,) = runs(cluster, PEACEFUL)
-    tags, sent = client(cluster).get_run(run).data.tags, runtime_env().get("env_vars", {})
+    tags, variables = client(cluster).get_run(run).data.tags, runtime_env()["env_vars"]
     found = {"DISTILRAY_COMMIT": tags.get("git_commit"), "DISTILRAY_DIRTY": tags.get("git_dirty")}
+    sent = {name: variables[name] for name in found if name in variables}
     if sent and found != sent:
         raise RuntimeError(f"the run says that it was made of {found}; submitted was {sent}")
 

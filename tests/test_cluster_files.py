@@ -143,6 +143,10 @@ def test_rayjob_token_versions_and_gpus_are_those_of_cluster_yaml(
         assert image in base
 
 
+PATIENCE = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
+"""`ray job stop` kills after three seconds otherwise, in the middle of a checkpoint."""
+
+
 def runtime_env(checkout: Path) -> dict[str, Any]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(["deploy/runtime-env"], cwd=checkout, capture_output=True, text=True, check=True, env=env)
@@ -159,16 +163,16 @@ def git(checkout: Path, *words: str) -> str:
 def test_runtime_env_tells_the_commit_and_whether_a_tracked_file_differs(tmp_path: Path) -> None:
     (tmp_path / "deploy").mkdir()
     shutil.copy(ROOT / "deploy" / "runtime-env", tmp_path / "deploy")
-    assert "env_vars" not in runtime_env(tmp_path)  # no repository to ask
+    assert runtime_env(tmp_path)["env_vars"] == PATIENCE  # no repository to ask
     git(tmp_path, "init", "-q")
     (tmp_path / "code.py").write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "one")
     commit = git(tmp_path, "rev-parse", "HEAD")
     (tmp_path / "notes").write_text("not tracked")
-    assert runtime_env(tmp_path)["env_vars"] == {"DISTILRAY_COMMIT": commit, "DISTILRAY_DIRTY": "false"}
+    assert runtime_env(tmp_path)["env_vars"] == {**PATIENCE, "DISTILRAY_COMMIT": commit, "DISTILRAY_DIRTY": "false"}
     (tmp_path / "code.py").write_text("2")
-    assert runtime_env(tmp_path)["env_vars"] == {"DISTILRAY_COMMIT": commit, "DISTILRAY_DIRTY": "true"}
+    assert runtime_env(tmp_path)["env_vars"] == {**PATIENCE, "DISTILRAY_COMMIT": commit, "DISTILRAY_DIRTY": "true"}
 
 
 def test_runtime_env_sends_the_code_and_neither_data_nor_runs_nor_what_git_ignores(tmp_path: Path) -> None:

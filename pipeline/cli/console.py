@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 from rich.table import Table
 
 from pipeline.cli.progress_rate import ProgressRate, amount, duration
+from pipeline.config.redaction import redacted
 
 if TYPE_CHECKING:  # both bring more than a `--help` should wait for
     from pipeline.records.report import RunReport
@@ -32,12 +33,12 @@ class Console:
         self.terminal = terminal or Terminal(highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
-        """One line, as it is."""
-        self.terminal.print(escape(text))
+        """One line, as it is but for secrets."""
+        self.terminal.print(escape(redacted(text)))
 
     def line(self, sign: str, name: str, rest: str) -> None:
         """A sign, a name, mostly a stage's, in a column of its own, and the rest; sign and rest may have markup."""
-        self.terminal.print(f"{sign} {escape(name):<{_NAME_WIDTH}} {rest}")
+        self.terminal.print(f"{sign} {escape(name):<{_NAME_WIDTH}} {redacted(rest)}")
 
     @contextmanager
     def running(self, stage: str, why: tuple[str, ...]) -> Iterator[Callable[[float, float, str], None]]:
@@ -79,7 +80,7 @@ def reasons(why: tuple[str, ...]) -> str:
 def in_short(why: tuple[str, ...]) -> str:
     """The first few reasons, and how many more there are: a corpus of a thousand files may have a thousand."""
     more = f"; and {len(why) - _REASONS} more" if len(why) > _REASONS else ""
-    return "; ".join(why[:_REASONS]) + more
+    return redacted("; ".join(why[:_REASONS])) + more
 
 
 class _Bar:

@@ -1,14 +1,19 @@
 """argv and nothing else: which command, which config, and the exit status.
 
-0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM (EX_TEMPFAIL of sysexits.h: try again);
+0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM or SIGHUP (EX_TEMPFAIL of sysexits.h: try
+again);
 130 stopped with Ctrl-C. What runs something is imported by the command that runs it, and a config needs none of the
 heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
+import io
+import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from functools import partial
 from typing import Any
 
 import tyro
@@ -17,7 +22,9 @@ from pipeline.cli.arguments import OWN, config_of, named_recipe, split
 from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
+from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig
+from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
 from stages.errors import InputError, Preempted, unwrap
 
@@ -27,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
     quiet_libraries(verbose)
+    bypass_loopback(os.environ)
     return status_of(lambda: _act(words or ["--help"]), verbose)
 
 
@@ -34,13 +42,13 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
     """Do it, and say on standard error what went wrong; gives the exit status."""
     try:
         action()
+    except (Terminated, Preempted) as stop:
+        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
+        print(f"stopped by {stop.signal}; the same command continues{place}", file=sys.stderr)
+        return 75
     except KeyboardInterrupt:
         print("stopped; the same command continues from what is done.", file=sys.stderr)
         return 130
-    except (Terminated, Preempted) as stop:
-        place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
-        print(f"stopped by SIGTERM; the same command continues{place}", file=sys.stderr)
-        return 75
     except SystemExit as stop:  # tyro's own: --help, or an argument that it cannot read
         return stop.code if isinstance(stop.code, int) else 0
     except Exception as error:
@@ -72,7 +80,14 @@ def _act(words: list[str]) -> None:
 
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    return tyro.cli(Command, prog="distil", args=words, description="A small BERT from a big one.")
+    read = partial(tyro.cli, Command, prog="distil", description="A small BERT from a big one.")
+    try:
+        with redirect_stderr(io.StringIO()):
+            return read(args=words)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+    return read(args=[redacted(word) for word in words])  # fails alike, and repeats words in a frame of its own
 
 
 def _help(command: str, recipe: str) -> None:
@@ -116,26 +131,31 @@ def _ui(run: str | None, port: int) -> None:
     from pipeline.records.which_run import tracking_of
     from pipeline.tracking.store import ui
 
-    ui(tracking_of(run), port)
+    ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
 
 
 def _failed(error: Exception, verbose: bool) -> int:
     cause = unwrap(error)
     inner = getattr(cause, "cause", None)  # Ray's own class for it is an InputError too, and prints a traceback
     if verbose:
-        traceback.print_exception(error)
+        _say("".join(traceback.format_exception(error)))
     if isinstance(cause, InputError):
-        print(inner if isinstance(inner, InputError) else cause, file=sys.stderr)
+        _say(str(inner if isinstance(inner, InputError) else cause))
         return 2
     if not verbose:
         first = next(iter(str(error).strip().splitlines()), "(no message)")
-        print(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})", file=sys.stderr)
+        _say(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})")
     return 1
+
+
+def _say(text: str) -> None:
+    """What a library raises may repeat an address that it was given, with all that is in it."""
+    print(redacted(text), file=sys.stderr)
 
 
 def _kept(error: Exception) -> str:
     """A file with the whole traceback."""
-    text = "".join(traceback.format_exception(error))
+    text = redacted("".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile("w", prefix="distil-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)
     return file.name

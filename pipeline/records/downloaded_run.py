@@ -15,7 +15,8 @@ FILES = (CONFIG, "report.json")
 def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
     """Put the files of an MLflow run into `target`; raises `InputError` where the run has none of them yet."""
     mlflow = quiet_mlflow()
-    client = mlflow.MlflowClient(store_of(config).uri)
+    store = store_of(config)
+    client = mlflow.MlflowClient(store.uri)
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         try:
@@ -25,6 +26,6 @@ def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
                 f"run {run} was made on another machine, and MLflow has no {name} of it ({first_line(error)}): let it "
                 "finish first."
             ) from error
-    begin_run(target, config=CONFIG, mlflow_run_id=run)
+    begin_run(target, config=CONFIG, mlflow_run_id=run, tracking_uri=store.uri)
     end_run(target)
     return target.resolve()

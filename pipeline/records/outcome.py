@@ -1,8 +1,9 @@
 """What became of a run: told to MLflow while it lasts, written into the workdir at its end, shown to a person."""
 
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from pipeline.records.products import Products
 from pipeline.records.record import read_record
 from pipeline.records.report import Folders, RunReport, read_report, write_report
 from pipeline.records.reuse import StageResult
-from pipeline.records.workdir import CONFIG, read_run
+from pipeline.records.workdir import CONFIG, RunFile, read_run
 from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.memory import PeakMemory
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.registry import PublishedModel
 from pipeline.tracking.run import RunAbout
+from pipeline.tracking.store import URI_VARIABLE
 from stages.corpus.artifact import Corpus
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
@@ -29,17 +31,34 @@ from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
 
 
-def about(config: PipelineConfig, last: StageResult[Any], workdir: Path) -> RunAbout:
-    """What MLflow is told of the run; one that was interrupted in this workdir goes on under its own id."""
-    text, file, before = to_yaml(config), workdir / CONFIG, read_run(workdir)
-    same = file.exists() and file.read_text(encoding="utf-8") == text
-    unfinished = before.mlflow_run_ids[-1:] if before is not None and before.finished is None and same else ()
+def interrupted(config: PipelineConfig, workdir: Path) -> RunFile | None:
+    """The run that was begun in this workdir with this very config and has not come to its end; None for none."""
+    file, before = workdir / CONFIG, read_run(workdir)
+    same = file.exists() and file.read_text(encoding="utf-8") == to_yaml(config)
+    return before if before is not None and before.finished is None and same else None
+
+
+def where_recorded(config: PipelineConfig, workdir: Path) -> PipelineConfig:
+    """`config` with the address of the MLflow that its interrupted run is in, whatever the environment of that one was
+    and from whichever folder the command is given now. An address in today's environment counts."""
+    before = interrupted(config, workdir)
+    if before is None or before.tracking_uri is None or (config.tracking.uri is None and os.environ.get(URI_VARIABLE)):
+        return config
+    return replace(config, tracking=replace(config.tracking, uri=before.tracking_uri))
+
+
+def about(config: PipelineConfig, last: StageResult[Any], workdir: Path, tracking_uri: str) -> RunAbout:
+    """What MLflow is told of the run; one that was interrupted in this workdir, and is in the same MLflow, goes on
+    under its own id."""
+    before = interrupted(config, workdir)
+    there = before is not None and before.tracking_uri in (None, tracking_uri)
+    unfinished = before.mlflow_run_ids[-1:] if before is not None and there else ()
     return RunAbout(
         name=config.name,
         workdir=str(workdir),
         fingerprint=last.fingerprint,
         parameters=flat(config),
-        yaml=text,
+        yaml=to_yaml(config),
         hardware=hardware(),
         run_id=next(iter(unfinished), None),
         tags={"from_search": config.from_search} if config.from_search else {},
@@ -74,6 +93,15 @@ def say_skipped(corpus: StageResult[Corpus], console: Console) -> None:
     """Whether a corpus that was made earlier is without some of its files; one that is made now says so itself."""
     if corpus.reused and (notice := corpus.artifact.notice):
         console.say(notice)
+
+
+def say_elsewhere(config: PipelineConfig, workdir: Path, live: LiveRun, console: Console) -> None:
+    """Whether the run was begun in another MLflow than the one that is asked for now."""
+    before = interrupted(config, workdir)
+    if before is not None and before.tracking_uri not in (None, live.store.uri):
+        console.say(
+            f"begun in MLflow at {before.tracking_uri}; recorded as a new run at {live.store.uri}, as asked for"
+        )
 
 
 def register(config: PipelineConfig, products: Products, live: LiveRun) -> PublishedModel:

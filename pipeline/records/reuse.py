@@ -200,9 +200,15 @@ class Reuse:
             )
             try:
                 artifact = stage(config, *(made and made.artifact for made in inputs), context)
+            except KeyboardInterrupt:
+                self.stop.check()  # Ray tells no `Terminated` from a Ctrl-C
+                raise
+            except Preempted as error:
+                error.signal = self.stop.by
+                raise
             except Exception as error:
-                if self.stop.asked and not isinstance(error, Preempted):  # workers may get the signal too, and go first
-                    raise Terminated from error
+                if self.stop.asked:  # workers of other machines may get the signal too, and go first
+                    raise Terminated(self.stop.by) from error
                 raise
             record = Record(
                 fingerprint=promise.fingerprint,

@@ -40,12 +40,15 @@ def find_workdir(run: str, runs: Path = RUNS) -> Path:
 
 
 def tracking_of(run: str | None, runs: Path = RUNS) -> TrackingConfig:
-    """Where a run was recorded, by its resolved config; with None the latest's, or the default where there is none."""
+    """Where a run was recorded, by its run.json, or by its config where an older version wrote that; with None the
+    latest's, or the default where there is none."""
     if run is None and not workdirs(runs):
         return TrackingConfig()
     workdir = find_workdir(run or "latest", runs)
     found = read_run(workdir)
     assert found is not None, f"{workdir} was found by its {NAME}"
+    if found.tracking_uri is not None:
+        return TrackingConfig(uri=found.tracking_uri)
     file = workdir / found.config
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))

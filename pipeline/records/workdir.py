@@ -26,6 +26,8 @@ class RunFile:
     started: str
     finished: str | None
     """ISO 8601, UTC; None while it runs, and after it failed."""
+    tracking_uri: str | None = None
+    """Where in MLflow the newest of these runs is, absolute; None where an older version wrote this file."""
 
 
 def check_writable(workdir: str) -> Path:
@@ -45,12 +47,13 @@ def check_writable(workdir: str) -> Path:
     return path
 
 
-def begin_run(workdir: Path, *, config: str, mlflow_run_id: str | None) -> None:
-    """Write run.json as a run starts; from now on it is `latest`."""
+def begin_run(workdir: Path, *, config: str, mlflow_run_id: str | None, tracking_uri: str | None = None) -> None:
+    """Write run.json as a run starts; from now on it is `latest`. `tracking_uri` must mean the same from any folder."""
     before = read_run(workdir)
     earlier = before.mlflow_run_ids if before else ()
     ids = tuple(dict.fromkeys((*(one for one in earlier if one != mlflow_run_id), *filter(None, [mlflow_run_id]))))
-    _write(workdir, RunFile(config=config, mlflow_run_ids=ids, started=_now(), finished=None))
+    run = RunFile(config=config, mlflow_run_ids=ids, started=_now(), finished=None, tracking_uri=tracking_uri)
+    _write(workdir, run)
 
 
 def end_run(workdir: Path) -> None:

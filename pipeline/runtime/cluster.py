@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import ray
 
+from pipeline.runtime.proxy import bypass_loopback
+from pipeline.runtime.signals import deaf
 from stages.cluster_capacity import may_grow
 
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -41,6 +43,7 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
     there whether the trial still lives, and only then gives its CPUs back. It asks the one Ray that it finds on the
     machine, and none where there are two: so the processes of this one are told its address.
     """
+    bypass_loopback(os.environ)  # all of Ray's processes inherit it
     # A machine of one's own gives no notice of being taken away: a process less for every training.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Several trainings at a time have more processes than Ray expects of two CPUs, and it warns of each further one.
@@ -50,15 +53,16 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
         port = free_port()
         os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=state,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=verbose,
-            logging_level="INFO" if verbose else "ERROR",
-            _node_ip_address=LOOPBACK,
-        )
+        with deaf():
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=state,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=verbose,
+                logging_level="INFO" if verbose else "ERROR",
+                _node_ip_address=LOOPBACK,
+            )
     finally:
         for name, value in before.items():
             if value is None:

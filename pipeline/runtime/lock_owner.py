@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.config.redaction import redacted
 from stages.errors import InputError
 from stages.storage import Folder
 
@@ -23,7 +24,7 @@ class LockOwner:
     command: str
 
     def __str__(self) -> str:
-        return f"`{self.command}` on {self.host} (process {self.pid}) since {self.since}"
+        return f"`{redacted(self.command)}` on {self.host} (process {self.pid}) since {self.since}"
 
 
 def refusal(folder: Folder, said: bytes) -> InputError:
@@ -38,7 +39,7 @@ def me() -> LockOwner:
     """This process."""
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return LockOwner(host=socket.gethostname(), pid=os.getpid(), since=since, command=command)
+    return LockOwner(host=socket.gethostname(), pid=os.getpid(), since=since, command=redacted(command))
 
 
 def owner_of(said: bytes) -> LockOwner | None:

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from pipeline.config.redaction import redacted
+
 Item = TypeVar("Item")
 
 LONGEST_PAUSE = 30.0
@@ -115,5 +117,5 @@ class Delivery(Generic[Item]):
 
 
 def first_line(error: BaseException) -> str:
-    """An error in one line of a bearable length."""
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+    """An error in one line of a bearable length, without the secrets of the addresses in it."""
+    return redacted((str(error).splitlines() or [""])[0])[:300] or type(error).__name__

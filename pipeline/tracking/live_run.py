@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.signals import Terminated
 from pipeline.tracking.deduplication import SentMetrics
 from pipeline.tracking.delivery import Delivery, Refused, first_line
 from pipeline.tracking.registry import PublishedModel, register
@@ -130,7 +129,7 @@ class LiveRun:
         with hurried() if status == "KILLED" else nullcontext():
             try:
                 lost = self._delivery.close(deadline - time.monotonic(), say=self._tell, quiet=QUIET)
-            except (KeyboardInterrupt, Terminated):
+            except KeyboardInterrupt:  # `Terminated` is one
                 self.problems += self._delivery.close(0.0)
                 raise
             self.problems += lost

@@ -2,7 +2,8 @@
 
 The gate, per registered name: the champion's place goes to a candidate whose held-out masked-LM loss is lower with
 95 % confidence (a paired bootstrap over blocks). Where there is no champion yet, the candidate must beat itself as it
-was at step 0, before any training.
+was at step 0, before any training. A champion whose files cannot be read any more (a checkout that moved, a bucket that
+was emptied, a model that another tool registered) is not compared, and stays: whether it is worse nobody knows.
 """
 
 import io
@@ -13,10 +14,13 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
+from pipeline.tracking.delivery import first_line
 from stages.evaluation.significance import paired_bootstrap
 
 if TYPE_CHECKING:
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from stages.publish.artifact import Published
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, SafetensorError)
+"""What reading a model's files raises, beside MLflow's own errors, where they are not there or are damaged."""
 Score = Callable[[Path], NDArray[np.float64]]
 """Held-out loss per block, on this run's held-out blocks, of the model in a folder."""
 
@@ -58,7 +64,7 @@ def register(
         "heldout_mlm_loss": f"{report.student.mlm_loss:.6f}",
         "heldout_top1": f"{report.student.top1:.6f}",
     }
-    version = _same(client, name, tags) or _new(mlflow, client, run_id, published, name, tags, losses)
+    version = _same(mlflow, client, name, tags) or _new(mlflow, client, run_id, published, name, tags, losses)
     client.set_registered_model_alias(name, CANDIDATE, version.version)
     is_champion, verdict = _judge(mlflow, client, name, version, losses, score)
     if is_champion:
@@ -79,11 +85,20 @@ def model_folder(mlflow: Any, name: str, version: str | int) -> Iterator[Path]:
         yield whole / "model"
 
 
-def _same(client: Any, name: str, tags: dict[str, str]) -> Any:
-    """The version with these weights, scored on this text; None if there is none."""
+def _same(mlflow: Any, client: Any, name: str, tags: dict[str, str]) -> Any:
+    """The version with these weights, scored on this text, whose files are there; None if there is none."""
     keys = ("weights", "heldout_digest")
     versions = client.search_model_versions(f"name = '{name}'")
-    return next((v for v in versions if all(v.tags.get(key) == tags[key] for key in keys)), None)
+    same = (v for v in versions if all(v.tags.get(key) == tags[key] for key in keys))
+    return next((v for v in same if _has_files(mlflow, name, v.version)), None)
+
+
+def _has_files(mlflow: Any, name: str, version: str) -> bool:
+    """Whether the model of a version can be reached: `candidate` must not become one that nobody can load."""
+    try:
+        return bool(mlflow.artifacts.list_artifacts(f"models:/{name}/{version}"))
+    except (mlflow.exceptions.MlflowException, OSError):
+        return False
 
 
 def _new(
@@ -141,7 +156,13 @@ def _judge(mlflow: Any, client: Any, name: str, version: Any, losses: bytes, sco
     champion = client.get_model_version(name, holder)
     if champion.tags.get("vocabulary") != version.tags.get("vocabulary"):
         return False, f"not comparable with version {holder}: other vocabulary; publish it under another name"
-    incumbent = _champion_losses(mlflow, client, champion, version, score)
+    try:
+        incumbent = _champion_losses(mlflow, client, champion, version, score)
+    except (*UNREADABLE, mlflow.exceptions.MlflowException) as error:
+        why = f"its files cannot be read ({type(error).__name__}: {first_line(error)}), of run {champion.run_id}"
+        return False, f"not comparable with version {holder}, which stays champion: {why}"
+    if len(incumbent) != len(own["student"]):
+        return False, f"not comparable with version {holder}, which stays champion: it was scored on other blocks"
     found = paired_bootstrap(own["student"], incumbent)
     return found.is_better, f"beside version {holder}, champion until now: {found}"
 

@@ -18,10 +18,20 @@ from pipeline.runtime.signals import Terminated
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.live_run import LiveRun, legal
-from pipeline.tracking.store import URI_VARIABLE, Store, store_of
+from pipeline.tracking.store import URI_VARIABLE, Store, store_of, tidied
 from stages.errors import InputError, Preempted
 
 log = logging.getLogger(__name__)
+
+INHERITED = (
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_ACTIVE_MODEL_ID",
+    "_MLFLOW_ACTIVE_MODEL_ID",
+)
+"""By these MLflow hands a program somebody else's run, experiment or model: a notebook's, a job's, an agent's. Which
+run is written into, our config and run.json say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +67,44 @@ def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = 
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(store.uri)  # child processes inherit it
     try:
-        live = _start(mlflow, config, store, about, say)
-        try:
-            yield live
-        except KeyboardInterrupt:
-            live.close("KILLED", "interrupted")
-            raise
-        except (Terminated, Preempted):
-            live.close("KILLED", "stopped by SIGTERM")
-            raise
-        except BaseException as error:
-            live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
-            raise
-        live.close("FINISHED")
+        with tidied(store), _own(say):
+            live = _start(mlflow, config, store, about, say)
+            with _ending(live):
+                yield live
     finally:
         mlflow.set_tracking_uri(None)  # given back to the environment: what is set here would win over it ever after
         if before is not None:
             os.environ[URI_VARIABLE] = before
+
+
+@contextmanager
+def _own(say: Callable[[str], object]) -> Iterator[None]:
+    """Take MLflow's word of somebody else's run out of the environment while the block runs; child processes would
+    inherit it too."""
+    inherited = {name: os.environ.pop(name) for name in INHERITED if name in os.environ}
+    if inherited:
+        say(f"not taken from the environment: {', '.join(inherited)}; this run is recorded as one of its own")
+    try:
+        yield
+    finally:
+        os.environ.update(inherited)
+
+
+@contextmanager
+def _ending(live: LiveRun) -> Iterator[None]:
+    """End the run with what became of the block."""
+    try:
+        yield
+    except (Terminated, Preempted) as stop:
+        live.close("KILLED", f"stopped by {stop.signal}")
+        raise
+    except KeyboardInterrupt:
+        live.close("KILLED", "interrupted")
+        raise
+    except BaseException as error:
+        live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
+        raise
+    live.close("FINISHED")
 
 
 def workdir_of(config: TrackingConfig, run: str) -> str:
@@ -82,9 +113,10 @@ def workdir_of(config: TrackingConfig, run: str) -> str:
     store = store_of(config)
     if store.file and not store.file.exists():
         raise InputError(f"there is no run {run} in {store.uri}, which does not exist yet.")
-    client = mlflow.MlflowClient(store.uri)
     try:
-        found = _newest(client, config) if run == "latest" else client.get_run(run)
+        with tidied(store):
+            client = mlflow.MlflowClient(store.uri)
+            found = _newest(client, config) if run == "latest" else client.get_run(run)
     except mlflow.exceptions.MlflowException as error:
         raise InputError(f"there is no run {run} in {store.uri}: {first_line(error)}") from error
     if found is None or "workdir" not in found.data.tags:
@@ -121,8 +153,9 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, s
             log_system_metrics=measurable,
         )
     except mlflow.exceptions.MlflowException as error:
-        name = about.run_id or about.name
-        raise InputError(f"run {name} cannot start in {store.uri}: {first_line(error)}") from error
+        name, why = about.run_id or about.name, first_line(error).rstrip(".")
+        remedy = ": give the tracking.uri that has it, or another --workdir" if about.run_id else ""
+        raise InputError(f"run {name} cannot start in {store.uri}: {why}{remedy}.") from error
     live = LiveRun(mlflow, store, started, continued=about.run_id is not None, say=say)
     if config.system_metrics and not measurable:
         live.problems.append("system metrics need psutil: pip install psutil")

@@ -11,13 +11,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
+from urllib.parse import unquote
 
-from pipeline.tracking.config import SQLITE, TrackingConfig
+from pipeline.config.redaction import refuse_secret
+from pipeline.tracking.config import SQLITE, TrackingConfig, sqlite_address, sqlite_file
 from stages.errors import InputError
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -36,12 +39,13 @@ class Store:
     @property
     def file(self) -> Path | None:
         """The SQLite file; None for a server."""
-        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        return sqlite_file(self.uri) if self.uri.startswith(SQLITE) else None
 
 
 def store_of(config: TrackingConfig) -> Store:
     """The store that `config` means here and now; raises `InputError` for an address that cannot be one."""
-    uri = config.uri or os.environ.get(URI_VARIABLE) or f"{SQLITE}{Path.cwd() / 'runs' / 'mlflow.db'}"
+    uri = config.uri or os.environ.get(URI_VARIABLE) or sqlite_address(Path("runs") / "mlflow.db")
+    refuse_secret("tracking.uri" if config.uri else URI_VARIABLE, uri)  # nothing is contacted, or written down, before
     if uri.startswith(("http://", "https://")):
         return Store(uri=uri.rstrip("/"), artifacts=None)
     if not uri.startswith(SQLITE):
@@ -49,8 +53,29 @@ def store_of(config: TrackingConfig) -> Store:
             f"{URI_VARIABLE} is {uri!r}, which is neither sqlite:///FILE nor an http(s) address (MLflow itself no "
             "longer writes to plain folders): set it to one of these, or unset it."
         )
-    file = Path(uri.removeprefix(SQLITE)).absolute()
-    return Store(uri=f"{SQLITE}{file}", artifacts=str(file.parent / "mlartifacts"))
+    if "?" in uri:
+        raise InputError(f"{URI_VARIABLE} is {uri!r}, with a ? in it: in a file's name it is written %3F.")
+    file = sqlite_file(uri)
+    return Store(uri=sqlite_address(file), artifacts=_artifact_location(file.parent / "mlartifacts"))
+
+
+def _artifact_location(folder: Path) -> str:
+    """A folder as MLflow is told of it: by its path, but for one in which MLflow would read `%20` as a space."""
+    return str(folder) if unquote(str(folder)) == str(folder) else folder.as_uri()
+
+
+@contextmanager
+def tidied(store: Store) -> Iterator[None]:
+    """Around the use of a store: MLflow makes the folder of an SQLite file by its address as it is written, so a
+    folder `a%2520b` beside `a%20b`; it is removed again."""
+    made = Path(store.uri.removeprefix(SQLITE)).parent if store.file else None
+    ours = made is not None and store.file is not None and made != store.file.parent and not made.exists()
+    try:
+        yield
+    finally:
+        if ours and made is not None:
+            with suppress(OSError):  # it was not made after all, or somebody keeps something in it
+                os.removedirs(made)
 
 
 def check(config: TrackingConfig, *, workers_elsewhere: bool) -> None:
@@ -114,7 +139,7 @@ def ui(config: TrackingConfig, port: int = 5000, say: Callable[[str], None] = pr
     if not store.file.exists():
         raise InputError(f"there is no run to show yet: {store.file} does not exist; `distil run demo` makes it.")
     _check_free(port)
-    with TemporaryFile() as log:
+    with TemporaryFile() as log, tidied(store):
         server = _start_server(store, port, log)
         try:
             _wait_until_it_answers(server, port, log)

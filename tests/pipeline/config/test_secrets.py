@@ -6,8 +6,9 @@ import pytest
 
 from pipeline import recipes
 from pipeline.config.preflight import preflight
+from pipeline.config.redaction import secret_in
 from pipeline.config.schema import PipelineConfig
-from pipeline.config.secrets import addresses, check_secrets, secret_in
+from pipeline.config.secrets import addresses, check_secrets
 from pipeline.tracking.config import TrackingConfig
 from stages.corpus.config import CorpusConfig
 from stages.errors import InputError

@@ -1,8 +1,14 @@
 """SIGTERM in this very process: when it raises, when it only asks, and that the old handler comes back."""
 
+import fcntl
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +38,22 @@ def survivor() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+ROOT = Path(__file__).resolve().parents[3]
+ON_A_TERMINAL = """
+import sys, time
+from pathlib import Path
+from pipeline.runtime.signals import Terminated, stopping
+try:
+    with stopping():
+        print("ready", flush=True)
+        time.sleep(60)
+except Terminated as stop:
+    print("saving", flush=True)
+    print("saving", file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text(stop.signal)
+"""
+
+
 def while_stopping(action: Callable[[StopSignal], None]) -> None:
     """The action, with SIGTERM listened to; it must not come to its end."""
     with stopping() as stop:
@@ -55,6 +77,67 @@ def test_sigterm_during_a_training_asks_and_the_second_one_raises() -> None:
     with pytest.raises(Terminated):
         while_stopping(training)
     assert asked == [False, True]
+
+
+def test_sighup_of_a_terminal_that_closes_is_heard_and_nothing_fails_for_want_of_it(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path / "saved")],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    os.close(theirs)
+    assert os.read(ours, 100).startswith(b"ready")
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert (tmp_path / "saved").read_text() == "SIGHUP"
+
+
+def test_sighup_that_nohup_had_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_sigterm_while_the_driver_waits_for_ray_is_raised_at_once(ray_session: None) -> None:
+    """Ray lets only KeyboardInterrupt out of `ray.get`: of anything else it says that it was ignored."""
+    import ray
+
+    started = time.monotonic()
+    threading.Timer(1.0, terminate).start()
+    with pytest.raises(Terminated):
+        while_stopping(lambda stop: ray.get(ray.remote(lambda: time.sleep(30)).remote()))
+    assert time.monotonic() - started < 10
+
+
+def test_sigterm_and_sighup_to_the_whole_process_group_leave_ray_s_processes_at_work(ray_session: None) -> None:
+    """As a scheduler or a terminal sends it: they are what a checkpoint is saved by."""
+    import psutil
+    import ray
+
+    def told() -> int:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        time.sleep(1)
+        return os.getpid()
+
+    servers = [one for one in psutil.Process().children() if one.name() in ("raylet", "gcs_server")]
+    assert len(servers) == 2
+    for child in psutil.Process().children(recursive=True):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            child.send_signal(number)
+    time.sleep(2)
+    assert [one.name() for one in servers if one.status() == psutil.STATUS_ZOMBIE] == []
+    assert psutil.pid_exists(ray.get(ray.remote(told).remote(), timeout=60))
 
 
 def test_sigterm_after_ray_has_set_its_own_handler_is_still_heard() -> None:

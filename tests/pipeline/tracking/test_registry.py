@@ -139,6 +139,47 @@ def test_gate_champion_of_other_heldout_text_is_scored_on_this_one(
     assert aliases(mlflow_store) == {"candidate": 2, "champion": 2 if wins else 1}
 
 
+def move_away(tmp_path: Path) -> None:
+    """The checkout moves: what was recorded of the files so far leads nowhere."""
+    (tmp_path / "mlflow" / "mlartifacts").rename(tmp_path / "moved")
+
+
+@pytest.mark.parametrize("digest", ["d1-40", "other-40"])
+def test_gate_champion_whose_files_are_unreachable_is_not_compared_and_stays(
+    register: Register, mlflow_store: str, tmp_path: Path, digest: str
+) -> None:
+    """By its recorded losses, on the same text, as by its model, which would have to be scored on other text."""
+    first = register(1, START - 0.5)
+    assert first.is_champion
+    move_away(tmp_path)
+    second = register(2, START - 1, digest=digest)
+    assert not second.is_champion
+    assert second.verdict.startswith("not comparable with version 1, which stays champion: its files cannot be read (")
+    assert second.verdict.endswith(f"of run {first.run_id}")
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}
+
+
+def test_gate_champion_whose_losses_are_damaged_is_not_compared_and_stays(
+    register: Register, mlflow_store: str, tmp_path: Path
+) -> None:
+    register(1, START - 0.5)
+    (losses,) = (tmp_path / "mlflow").rglob("losses.npz")
+    losses.write_bytes(losses.read_bytes()[:100])
+    assert "not comparable with version 1" in register(2, START - 1).verdict
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}
+
+
+def test_gate_same_model_again_whose_files_are_unreachable_is_a_new_version_that_loads(
+    register: Register, mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(1, START - 0.5)
+    move_away(tmp_path)
+    assert register(1, START - 0.5).version == 2
+    assert aliases(mlflow_store) == {"candidate": 2, "champion": 1}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    assert len(mlflow.transformers.load_model(f"models:/{NAME}@candidate")("The [MASK] of a tensor.")) == 5
+
+
 def test_gate_champion_of_another_vocabulary_is_not_compared(register: Register, mlflow_store: str) -> None:
     register(1, START - 0.5)
     other = register(2, START - 2, words=(*WORDS, "more"))
