@@ -136,6 +136,7 @@ def steps(config: PipelineConfig, live: LiveRun, console: Console, stop: StopSig
         watch=console,
         on_metrics=partial(deliver, live),
         on_notice=console.say,
+        on_tag=live.set_tag,
         on_reused=partial(deliver_again, live),
         stop=stop,
     )
