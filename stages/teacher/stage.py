@@ -21,6 +21,7 @@ from stages.errors import InputError
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
+from stages.teacher.examine import examined
 from stages.teacher.weight_files import WEIGHTS, refuse_pointer, shapes_in, shapes_on_hub
 from stages.teacher.weights import check_shape, compare, loaded, no_head, notices, refuse_unfit, settle_head
 from stages.tokens.blocks import Blocks
@@ -191,6 +192,8 @@ def described(folder: Folder, model: BertForMaskedLM, name: str) -> Teacher:
 @stage(name="adapt", version=1)
 def adapt(config: TeacherConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Teacher:
     """The teacher after `adapt_steps` masked-LM steps on the corpus that it is going to teach."""
+    if not context.folder.exists("checkpoints"):
+        examined(teacher, blocks)  # for logits that are not finite; it need not be good yet
     weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
     task = TrainingTask(start=teacher.folder, teacher=None, weights=weights)
     trained = train(config.adapt, task, blocks, context, steps=config.adapt_steps)
