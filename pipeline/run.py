@@ -156,6 +156,7 @@ def steps(config: PipelineConfig, live: LiveRun, console: Console, stop: StopSig
         watch=console,
         on_metrics=partial(deliver, live),
         on_notice=console.say,
+        on_tag=live.set_tag,
         on_reused=partial(tell_reused, live, console),
         stop=stop,
     )

@@ -29,6 +29,7 @@ from pipeline.tuning.tables.verdict import verdict_lines, verdict_table
 from pipeline.tuning.tracking.which_search import STARTED
 from pipeline.tuning.verdict import Search
 from stages.storage import Folder
+from stages.teacher.examine import TAG, examined
 
 
 def tune(config: PipelineConfig, console: Console) -> Search:
@@ -77,6 +78,9 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         say_skipped(ready.corpus, console)
         live.log_dataset(ready.corpus.artifact, config.corpus.source)
         budget = budget_of(config.tune, config.distil, ready.blocks.artifact)
+        if warning := examined(ready.teacher.artifact, ready.blocks.artifact):  # trials have nobody to tell
+            console.say(warning)
+            live.set_tag(TAG, warning)
         board = Board(
             console,
             trials=config.tune.trials,

@@ -37,6 +37,8 @@ class StageContext:
     """(done, total, unit); total may be 0 while unknown."""
     on_notice: Callable[[str], None] = _ignore
     """A sentence for a person: something went wrong, and this is what was done about it."""
+    on_tag: Callable[[str, str], None] = _ignore
+    """(name, text): by which a run can be found among others, where what is said to a person has long scrolled by."""
     should_stop: Callable[[], bool] = _never
     """Asked twice a second while a training runs; once true, the training saves a checkpoint and raises `Preempted`."""
 

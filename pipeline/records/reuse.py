@@ -106,6 +106,8 @@ class Reuse:
     """(stage, optimiser step, folder of a finished checkpoint)."""
     on_notice: Callable[[str], None] = _ignore
     """A sentence for a person, from a stage that runs."""
+    on_tag: Callable[[str, str], None] = _ignore
+    """(name, text), from a stage that runs."""
     on_reused: Callable[[StageResult[Any]], None] = _ignore
     """Told of each record that was found, and taken; not in a plan."""
     stop: StopSignal = field(default_factory=StopSignal)
@@ -196,6 +198,7 @@ class Reuse:
                 on_checkpoint=partial(self.on_checkpoint, promise.stage),
                 on_progress=on_progress,
                 on_notice=self.on_notice,
+                on_tag=self.on_tag,
                 should_stop=self.stop.should_stop,
             )
             try:

@@ -92,6 +92,10 @@ class LiveRun:
 
         self._attempt("the data set", send)
 
+    def set_tag(self, name: str, text: str) -> None:
+        """A tag of the run, by which it is found among others."""
+        self._attempt(f"the tag {name}", lambda: self._client.set_tag(self.run_id, name, text))
+
     def log_figures(self, history: Mapping[str, Sequence[tuple[int, float]]] | None = None) -> None:
         """Losses, learning rate and speed as pictures under plots/; of this run's own metrics unless given others."""
         from pipeline.tracking.figures import figures

@@ -13,6 +13,7 @@ from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
+from stages.teacher.examine import TAG, examine
 from stages.tokens.blocks import Blocks
 from stages.tokens.portable import make_portable
 from stages.tokens.vocabulary import TOKENIZER_FILES
@@ -24,7 +25,7 @@ from stages.training.job import TrainingTask
 def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Student:
     """Train a student of `teacher` on `blocks`; continues from the newest whole checkpoint in `context.folder`."""
     layers = choose_layers(config.layers, teacher.layers)
-    start, parameters = untouched(config, teacher, layers, context.folder / "start")
+    start, parameters = untouched(config, teacher, layers, blocks, context)
     task = TrainingTask(start=start, teacher=teacher.folder, weights=config.loss_weights())
     trained = train(config, task, blocks, context)
     student = context.folder / "student"
@@ -41,10 +42,19 @@ def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: Stag
     )
 
 
-def untouched(config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], target: Folder) -> tuple[Folder, int]:
-    """Save the student at step 0, with the teacher's tokenizer; (its folder, its number of parameters)."""
+def untouched(
+    config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], blocks: Blocks, context: StageContext
+) -> tuple[Folder, int]:
+    """Save the student at step 0, with the teacher's tokenizer; (its folder, its number of parameters).
+
+    The teacher, being loaded, is looked at first, unless a training has begun with it: see `examine`.
+    """
+    target, begun = context.folder / "start", context.folder.exists("checkpoints")
     with teacher.folder.as_local() as source, target.written_locally() as local:
         model = BertForMaskedLM.from_pretrained(source, dtype=torch.float32)
+        if not begun and (warning := examine(model, teacher.name, blocks)):
+            context.on_notice(warning)
+            context.on_tag(TAG, warning)
         student = take_blocks(model, layers, dropout=config.dropout)
         student.save_pretrained(local)
         teacher.folder.copy_to(local, TOKENIZER_FILES)

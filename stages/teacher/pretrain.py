@@ -27,7 +27,7 @@ from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain_config import PhaseConfig, ReleaseConfig, VocabularyConfig
 from stages.teacher.stage import trained_teacher
 from stages.tokens.blocks import Blocks
-from stages.tokens.vocabulary import TOKENIZER_FILES
+from stages.tokens.vocabulary import TOKENIZER_FILES, size_of
 from stages.training.driver import train
 from stages.training.job import TrainingTask
 
@@ -57,7 +57,7 @@ def learn_vocabulary(config: VocabularyConfig, corpus: Corpus, context: StageCon
     whole = BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=True, model_max_length=config.positions)
     with context.folder.written_locally() as local:
         whole.save_pretrained(local)
-    return Tokenized(folder=context.folder, size=tokenizer.get_vocab_size())
+    return Tokenized(folder=context.folder, size=size_of(tokenizer))
 
 
 @stage(name="pretrain", version=1)

@@ -5,9 +5,12 @@ The demo's own teacher was pre-trained by `pretrain.py`; here it is one folder a
 
 import hashlib
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
-from safetensors import safe_open
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForMaskedLM
 
 from stages.context import StageContext, stage
@@ -19,14 +22,20 @@ from stages.models import load_tokenizer
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
+from stages.teacher.examine import examined
+from stages.teacher.weight_files import WEIGHTS, refuse_pointer, shapes_in, shapes_on_hub
+from stages.teacher.weights import check_shape, compare, initialise_head, loaded, no_head, notices, refuse_unfit
 from stages.tokens.blocks import Blocks
-from stages.tokens.vocabulary import TOKENIZER_FILES
+from stages.tokens.vocabulary import TOKENIZER_FILES, vocabulary_of
 from stages.training.driver import train
 from stages.training.job import TrainingTask
 
 DEMO = Path(__file__).parent / "demo"
 """The small BERT that comes with this project; its README says how it was made."""
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+_READ = ("config.json", "tokenizer_config.json", "tokenizer.json", "vocab.txt")
+"""What is read of a folder beside its weights."""
+_HEADLESS = ("BertModel", "BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering")
+"""Classes of transformers without a masked-LM head; they count only where no weights can be looked at."""
 
 
 def source_of(config: TeacherConfig) -> str:
@@ -43,24 +52,20 @@ def is_folder(config: TeacherConfig) -> bool:
 def check(config: TeacherConfig) -> BertConfig:
     """The teacher's config, read before anything expensive; `InputError` where it can be no teacher.
 
-    Refused, by name: a folder that is not there or no BERT masked-LM, one without tokenizer or weights, a vocabulary
-    that does not match, and whatever DistilBERT's class cannot express.
+    Refused, by name: a folder that is not there or no BERT masked-LM, one without tokenizer or weights, files that
+    cannot be read, weights that are not those of its config, a vocabulary that does not match, and whatever
+    DistilBERT's class cannot express. `fetch` looks once more at what was loaded.
     """
     source = source_of(config)
     if is_folder(config):
         _check_folder(Path(source).expanduser())
     try:
         found = AutoConfig.from_pretrained(source, revision=config.revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StrictDataclassError) as error:
         raise InputError(_unreachable(config, error)) from error
     check_expressible(found)
-    architectures = found.architectures or []
-    if architectures and not any(name in ("BertForMaskedLM", "BertForPreTraining") for name in architectures):
-        raise InputError(
-            f"teacher.model {config.model} is a {architectures[0]} and has no masked-LM head; "
-            "choose a BertForMaskedLM or BertForPreTraining."
-        )
-    _check_head(config)
+    check_shape(found, config.model)
+    _check_weights(config, found)
     _check_vocabulary(config, found)
     return found
 
@@ -71,39 +76,47 @@ def _check_folder(folder: Path) -> None:
     there = {path.name for path in folder.iterdir()}
     if "config.json" not in there:
         raise InputError(f"teacher.model {folder} has no config.json; give a folder that save_pretrained wrote.")
-    if not there & set(_WEIGHTS):
+    if not there & set(WEIGHTS):
         raise InputError(f"teacher.model {folder} has no weights (model.safetensors); give a whole saved model.")
     if not there & {"tokenizer.json", "vocab.txt"}:
         raise InputError(
             f"teacher.model {folder} has no tokenizer (tokenizer.json); save the teacher's own tokenizer beside it."
         )
+    for name in _READ:
+        if name in there:
+            refuse_pointer(folder / name)
+    if "tokenizer.json" in there:
+        try:
+            Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the class that tokenizers raises
+            what = f"is damaged, cut off or no tokenizer ({_first_line(error)})"
+            raise InputError(f"{folder / 'tokenizer.json'} {what}; save the teacher's own beside it.") from error
 
 
-def _check_head(config: TeacherConfig) -> None:
-    """A folder's weights must have the head that the masked-LM loss reads; only their names are looked at."""
-    file = Path(source_of(config)).expanduser() / "model.safetensors"
-    if not is_folder(config) or not file.exists():
-        return
-    with safe_open(file, framework="pt") as weights:
-        if not any(name.startswith("cls.predictions.transform") for name in weights.keys()):  # noqa: SIM118
-            raise InputError(
-                f"teacher.model {config.model} has no masked-LM head (cls.predictions.transform is missing); "
-                "choose a BERT saved as BertForMaskedLM."
-            )
+def _check_weights(config: TeacherConfig, found: BertConfig) -> None:
+    """The weights must be those of the config, all of them; only headers are read."""
+    folder = Path(source_of(config)).expanduser() if is_folder(config) else None
+    shapes = shapes_on_hub(config.model, config.revision) if folder is None else shapes_in(folder)
+    adapts = config.adapt_steps > 0
+    if shapes is not None:
+        refuse_unfit(compare(shapes, found), found, config.model, adapts=adapts)
+    elif not adapts and any(name in _HEADLESS for name in found.architectures or []):
+        raise InputError(no_head(found, config.model))
 
 
 def _check_vocabulary(config: TeacherConfig, found: BertConfig) -> None:
-    """The tokenizer must be fast, and no larger than the embeddings."""
+    """The tokenizer must be fast, have BERT's special tokens, and no id beyond the embeddings."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
     except (OSError, ValueError) as error:
         raise InputError(_unreachable(config, error)) from error
     if not tokenizer.is_fast:
         raise InputError(f"teacher.model {config.model} has no tokenizer.json; save its fast tokenizer beside it.")
-    if len(tokenizer) > found.vocab_size:
+    size = vocabulary_of(tokenizer.backend_tokenizer.to_str()).size
+    if size > found.vocab_size:
         raise InputError(
             f"the vocabulary does not match: teacher.model {config.model} has {found.vocab_size:,} embeddings "
-            f"and its tokenizer {len(tokenizer):,} tokens; save the tokenizer that belongs to the model."
+            f"and its tokenizer needs {size:,}, its largest id and one; save the tokenizer that belongs to the model."
         )
 
 
@@ -134,22 +147,30 @@ def identity(config: TeacherConfig) -> dict[str, str]:
 
 @stage(name="teacher", version=1)
 def fetch(config: TeacherConfig, context: StageContext) -> Teacher:
-    """Load the teacher and put it on storage, in fp32, with its tokenizer; the hub is asked once."""
+    """Load the teacher and put it on storage, in fp32, with its tokenizer; the hub is asked once.
+
+    What is in its files and in no BERT is left out, and said. A head that is missing is drawn at random, from the
+    seed, where the teacher is about to be adapted.
+    """
     check(config)
     source = source_of(config)
+    torch.manual_seed(context.seed)
     try:
         model, info = BertForMaskedLM.from_pretrained(
-            source, revision=config.revision, dtype=torch.float32, output_loading_info=True
+            source,
+            revision=config.revision,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in `info`, and refused below
         )
         tokenizer = load_tokenizer(source, config.revision)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError, UnpicklingError, EOFError) as error:
         raise InputError(_unreachable(config, error)) from error
-    headless = [name for name in info["missing_keys"] if name.startswith("cls.predictions.transform")]
-    if headless:
-        raise InputError(
-            f"teacher.model {config.model} has no masked-LM head ({headless[0]} is missing); "
-            "choose a BERT saved as BertForMaskedLM."
-        )
+    fit = loaded(info, model.config)
+    refuse_unfit(fit, model.config, config.model, adapts=config.adapt_steps > 0)
+    initialise_head(model, fit, info["missing_keys"], config.model)
+    for notice in notices(fit, config.model):
+        context.on_notice(notice)
     with context.folder.written_locally() as local:
         model.save_pretrained(local)
         tokenizer.save_pretrained(local)
@@ -172,6 +193,8 @@ def described(folder: Folder, model: BertForMaskedLM, name: str) -> Teacher:
 @stage(name="adapt", version=1)
 def adapt(config: TeacherConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Teacher:
     """The teacher after `adapt_steps` masked-LM steps on the corpus that it is going to teach."""
+    if not context.folder.exists("checkpoints"):
+        examined(teacher, blocks)  # for logits that are not finite; it need not be good yet
     weights = LossWeights(alpha_ce=0.0, alpha_mlm=1.0, alpha_cos=0.0)
     task = TrainingTask(start=teacher.folder, teacher=None, weights=weights)
     trained = train(config.adapt, task, blocks, context, steps=config.adapt_steps)

@@ -15,11 +15,18 @@ class Vocabulary:
     """What packing and masking must know of a tokenizer."""
 
     size: int
+    """Of a table by token id: see `size_of`."""
     cls_id: int
     sep_id: int
     mask_id: int
     unk_id: int
     special_ids: tuple[int, ...]
+
+
+def size_of(tokenizer: Tokenizer) -> int:
+    """The largest id and one: how many rows a table by id needs. A word that stands twice in vocab.txt leaves an id
+    that is no word's, and the number of words (`get_vocab_size`) is too small then."""
+    return 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
 
 
 def vocabulary_of(tokenizer_json: str) -> Vocabulary:
@@ -34,7 +41,7 @@ def vocabulary_of(tokenizer_json: str) -> Vocabulary:
         )
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special} | set(ids.values())
     return Vocabulary(
-        size=tokenizer.get_vocab_size(),
+        size=size_of(tokenizer),
         cls_id=ids["[CLS]"],
         sep_id=ids["[SEP]"],
         mask_id=ids["[MASK]"],

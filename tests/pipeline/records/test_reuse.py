@@ -164,3 +164,22 @@ def test_step_of_a_function_that_declares_nothing_is_refused(tmp_path: Path) -> 
     step = Reuse(root=Folder(str(tmp_path)), seed=0, watch=Console(Terminal(file=io.StringIO())))
     with pytest.raises(TypeError, match=r"plain.* is no stage: mark it with @stage"):
         step(plain, Words())
+
+
+def test_step_passes_on_what_its_stage_says_and_tags(tmp_path: Path) -> None:
+    @stage(name="speaks", version=1)
+    def speaks(config: Words, context: StageContext) -> File:
+        context.on_notice("a sentence")
+        context.on_tag("warning", "a sentence")
+        return File(folder=context.folder, words=0)
+
+    said: list[tuple[str, ...]] = []
+    step = Reuse(
+        root=Folder(str(tmp_path)),
+        seed=0,
+        watch=Console(Terminal(file=io.StringIO())),
+        on_notice=lambda text: said.append((text,)),
+        on_tag=lambda name, text: said.append((name, text)),
+    )
+    step(speaks, Words())
+    assert said == [("a sentence",), ("warning", "a sentence")]

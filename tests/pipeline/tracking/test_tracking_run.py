@@ -63,8 +63,10 @@ def test_run_finished_holds_parameters_tags_config_and_metrics(config: TrackingC
             live.log_metrics(step, {"loss": 1 / step, "learning_rate": 1e-4})
         live.log_figures()
         live.log_report({"student": {"top1": 0.41}, "seconds": {"distil": 81.5}, "model_uri": "models:/x/1"})
+        live.set_tag("teacher_warning", "it guesses")
     assert live.problems == []
     read = client(config)
+    assert read.get_run(live.run_id).data.tags["teacher_warning"] == "it guesses"
     found = read.get_run(live.run_id)
     assert found.info.status == "FINISHED"
     assert found.info.run_name.startswith("demo ")

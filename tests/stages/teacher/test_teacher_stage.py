@@ -1,12 +1,13 @@
 """The teacher: what is accepted and put on storage, and what is refused, in one sentence, before anything starts."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import saved_teacher
 import torch
-from published import tiny_tokenizer
+from published import SPECIAL, tiny_tokenizer
+from saved_teacher import edited
 from tiny import VOCAB, WORDS, tiny_bert
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
@@ -20,17 +21,20 @@ from stages.teacher.stage import check, fetch, identity
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """A tiny BERT with its tokenizer, as a user would have it."""
-    folder = tmp_path / "teacher"
-    tiny_bert().save_pretrained(folder)
-    tiny_tokenizer(WORDS).save_pretrained(folder)
-    return folder
+    return saved_teacher.saved(tmp_path / "teacher")
 
 
-def edited(folder: Path, **changes: object) -> Path:
-    """The folder with fields of its config.json changed."""
-    file = folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-    return folder
+def twice(folder: Path, words: list[str]) -> None:
+    """A vocabulary in the old form, one word of which stands twice."""
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "vocab.txt").write_text("".join(f"{word}\n" for word in (*SPECIAL, *words)))
+
+
+def renamed(folder: Path, word: str, other: str) -> None:
+    """Another name for a word, everywhere in the tokenizer's files."""
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_text((folder / file).read_text().replace(word, other))
 
 
 def test_fetch_folder_gives_the_same_logits_in_fp32(saved: Path, tmp_path: Path) -> None:
@@ -57,12 +61,20 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
     "another family": (lambda f: edited(f, model_type="roberta"), "roberta"),
-    "no head named": (lambda f: edited(f, architectures=["BertModel"]), "BertModel"),
-    "no head saved": (lambda f: tiny_bert().bert.save_pretrained(f) or edited(f, architectures=None), "masked-LM head"),
+    "no head": (lambda f: tiny_bert().bert.save_pretrained(f), "a BertModel, has no masked-LM head"),
+    "no head, unnamed": (
+        lambda f: tiny_bert().bert.save_pretrained(f) or edited(f, architectures=None),
+        "masked-LM head",
+    ),
     "other epsilon": (lambda f: edited(f, layer_norm_eps=1e-5), "layer_norm_eps is 1e-05"),
     "relative positions": (lambda f: edited(f, position_embedding_type="relative_key"), "relative_key"),
     "a decoder": (lambda f: edited(f, is_decoder=True), "decoder"),
     "larger vocabulary": (lambda f: tiny_tokenizer((*WORDS, "more")).save_pretrained(f), "vocabulary does not match"),
+    "a word twice": (lambda f: twice(f, [*WORDS, WORDS[0]]), f"does not match.*{VOCAB} embeddings.* {VOCAB + 1}"),
+    "a special token lacking": (
+        lambda f: tiny_tokenizer(WORDS).save_pretrained(f) and renamed(f, "[MASK]", "<mask>"),
+        r"lacks \[MASK\]",
+    ),
 }
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from published import tiny_tokenizer
+from published import SPECIAL, tiny_tokenizer
 from small_corpus import corpus_of, write
 from tiny import VOCAB, WORDS, all_rows
 from tokenizers import Tokenizer
+from transformers import BertTokenizerFast
 
 from stages.context import StageContext
 from stages.corpus.documents import documents
@@ -94,6 +95,22 @@ def test_vocabulary_of_names_ids_and_every_special_token() -> None:
     found = vocabulary_of(tokenizer.backend_tokenizer.to_str())
     expected = Vocabulary(size=VOCAB + 1, cls_id=2, sep_id=3, mask_id=4, unk_id=1, special_ids=(0, 1, 2, 3, 4, VOCAB))
     assert found == expected
+
+
+def test_vocabulary_with_a_word_twice_reaches_to_the_largest_id(tmp_path: Path) -> None:
+    """The first of the two lines is no word's id then, and all that follow keep theirs."""
+    words = [*SPECIAL, *WORDS[:10], WORDS[3], *WORDS[10:]]
+    (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+    tokenizer = BertTokenizerFast.from_pretrained(tmp_path)
+    assert tokenizer.convert_tokens_to_ids(WORDS[-1]) == len(words) - 1
+    text = tokenizer.backend_tokenizer.to_str()
+    assert Tokenizer.from_str(text).get_vocab_size() == len(words) - 1
+    assert vocabulary_of(text).size == len(words)
+    write(tmp_path / "in" / "train" / "a.parquet", [f"{WORDS[-1]} {WORDS[3]} " * 20])
+    source, target = Folder(str(tmp_path / "in")), Folder(str(tmp_path / "out"))
+    found = pack_shard(TokensConfig(block_length=LENGTH), source, "train/a.parquet", text, vocabulary_of(text), target)
+    assert found.counts_V[len(words) - 1] == found.counts_V[len(SPECIAL) + 10] > 0
+    assert len(found.counts_V) == len(words)
 
 
 def test_vocabulary_of_a_tokenizer_without_berts_tokens_is_refused_by_name() -> None:
