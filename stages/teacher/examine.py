@@ -1,7 +1,7 @@
 """One batch of real held-out text for a teacher, before anything is learned from it.
 
 Weights may be whole, of the right shape, and still those of no language model: trained on other ids than the
-tokenizer's, never trained, or overflowing. Two seconds with a BERT-base tell.
+tokenizer's, never trained, or overflowing. Some thousand tokens tell.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def examine(teacher: MaskedLM, name: str, blocks: Blocks) -> str | None:
     prediction = predict(teacher, batch)
     if not bool(prediction.log_p_RMV.isfinite().all()):
         raise InputError(
-            f"the teacher {name} gives logits that are not finite on held-out text: its weights are damaged or "
+            f"the teacher ({name}) gives logits that are not finite on held-out text: its weights are damaged or "
             "overflow; choose another teacher."
         )
     loss = float(score(prediction, batch).mlm_loss.mean())
@@ -40,7 +40,7 @@ def examine(teacher: MaskedLM, name: str, blocks: Blocks) -> str | None:
     if loss < guessing:
         return None
     return (
-        f"the teacher {name} is no better than guessing: on {batch.labels_RM.numel()} masked tokens of held-out text "
+        f"the teacher ({name}) is no better than guessing: on {batch.labels_RM.numel()} masked tokens of held-out text "
         f"its masked-LM loss is {loss:.2f} nats, and guessing by frequency has {guessing:.2f}; see that its weights, "
         "its tokenizer and the corpus belong together."
     )

@@ -61,7 +61,7 @@ def test_teacher_that_has_learned_something_is_taken_without_a_word(blocks: Bloc
 
 
 def test_logits_that_are_not_finite_are_refused(blocks: Blocks, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"the teacher tiny gives logits that are not finite"):
+    with pytest.raises(InputError, match=r"the teacher \(tiny\) gives logits that are not finite"):
         examine(overflowing(), "tiny", blocks)
     context = StageContext(folder=Folder(str(tmp_path / "adapt")), seed=0)
     with pytest.raises(InputError, match="not finite"):
