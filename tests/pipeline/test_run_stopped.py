@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_pipeline import tiny_pipeline
+from tiny import tiny_bert
+from tiny_pipeline import tiny_pipeline, tiny_recipe
 
 from pipeline.config.schema import PipelineConfig, to_yaml
+from pipeline.tracking.config import TrackingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 400, 5
@@ -103,14 +105,16 @@ def test_run_terminated_early_and_in_training_continues_in_one_mlflow_run_withou
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_run_whose_whole_process_group_is_told_saves_a_checkpoint_and_ends_within_seconds(
     tmp_path: Path, mlflow_template: Path, number: signal.Signals
 ) -> None:
     """systemd, Slurm's scancel, a terminal that closes: not the driver alone gets the signal."""
-    made = tiny_pipeline(tmp_path, mlflow_template)
+    made = tiny_recipe(tmp_path, tiny_bert())  # whose teacher knows nothing: nothing is asked of it
+    (tmp_path / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", system_metrics=False)
     distil = replace(made.distil, steps=4000, log_every=EVERY, evaluate_every=4000, checkpoint_every=4000)
-    config = replace(made, distil=distil)
+    config = replace(made, distil=distil, tracking=tracking)
     file = tmp_path / "mine.yaml"
     file.write_text(to_yaml(config))
     status, said, seconds = told_to_all(config, file, number)
