@@ -15,10 +15,11 @@ from pipeline.runtime.proxy import bypass_loopback
 
 ROOT = Path(__file__).resolve().parents[3]
 STATE = """
-import ray
+import os, ray
 from ray.util.state import list_actors
 from pipeline.runtime.cluster import start_local
 start_local(1, state=True)
+os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address  # there may be another Ray on this machine
 print(list_actors(timeout=20))
 ray.shutdown()
 """

@@ -6,18 +6,23 @@ from pathlib import Path
 from tiny import WORDS, tiny_bert
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertTokenizer
 
+from stages.context import StageContext
 from stages.distil.config import DistilConfig
 from stages.distil.stage import untouched
 from stages.storage import Folder
 from stages.teacher.stage import described
+from stages.tokens.blocks import Blocks
 
 
-def test_untouched_student_of_a_berts_tokenizer_gets_no_token_type_ids_that_it_does_not_take(tmp_path: Path) -> None:
+def test_untouched_student_of_a_berts_tokenizer_gets_no_token_type_ids_that_it_does_not_take(
+    blocks: Blocks, tmp_path: Path
+) -> None:
     vocabulary = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS))}
     tiny_bert().save_pretrained(tmp_path / "teacher")
     BertTokenizer(vocab=vocabulary).save_pretrained(tmp_path / "teacher")
     teacher = described(Folder(str(tmp_path / "teacher")), tiny_bert(), "tiny")
-    start, _ = untouched(DistilConfig(), teacher, (0,), Folder(str(tmp_path / "start")))
+    context = StageContext(folder=Folder(str(tmp_path)), seed=0)
+    start, _ = untouched(DistilConfig(), teacher, (0,), blocks, context)
     batch = AutoTokenizer.from_pretrained(start.path)("w1 w2", return_tensors="pt")
     assert set(batch) == {"input_ids", "attention_mask"}
     assert batch["input_ids"].tolist() == [[2, vocabulary["w1"], vocabulary["w2"], 3]]
