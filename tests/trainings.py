@@ -98,13 +98,15 @@ def damage(file: Path) -> None:
 
 
 def kill_a_worker_at(folder: Path, step: int, killed: list[int]) -> None:
-    """SIGKILL one of the training's processes once rank 0 has done `step` steps."""
-    deadline = time.monotonic() + 200
+    """SIGKILL one of the training's processes once rank 0 has done `step` steps; which one is found out beforehand."""
+    deadline, workers = time.monotonic() + 200, []
     while time.monotonic() < deadline:
         logs = list((folder / "rows").glob("*-rank-0.csv")) if (folder / "rows").exists() else []
-        if logs and logs[0].read_text().count("\n") >= step:
+        if logs and not workers:
             ours = psutil.Process().children(recursive=True)  # another Ray may be at work on this machine
-            killed.append(next(process.pid for process in ours if "RayTrainWorker" in " ".join(process.cmdline())))
+            workers = [process.pid for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
+        if workers and logs[0].read_text().count("\n") >= step:
+            killed.append(workers[0])
             os.kill(killed[0], signal.SIGKILL)
             return
         time.sleep(0.02)
