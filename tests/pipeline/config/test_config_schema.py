@@ -118,8 +118,10 @@ def test_yaml_without_a_whole_group_names_some_of_its_fields_and_their_number() 
 
 
 def test_yaml_that_gives_every_field_says_nothing() -> None:
+    told: list[str] = []
     for name in NAMES:
-        from_yaml(to_yaml(recipe(name)), "my.yaml", pytest.fail)
+        from_yaml(to_yaml(recipe(name)), "my.yaml", told.append)
+    assert told == []
 
 
 @pytest.mark.parametrize("text", ["", "3", "- a"])
