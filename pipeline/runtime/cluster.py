@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import ray
 
 from pipeline.runtime.proxy import bypass_loopback
-from pipeline.runtime.signals import deaf
 from stages.cluster_capacity import may_grow
 
 OBJECT_STORE_BYTES = 512 * 1024**2
@@ -53,16 +52,15 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
         port = free_port()
         os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
     try:
-        with deaf():
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=state,
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=verbose,
-                logging_level="INFO" if verbose else "ERROR",
-                _node_ip_address=LOOPBACK,
-            )
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            include_dashboard=state,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=verbose,
+            logging_level="INFO" if verbose else "ERROR",
+            _node_ip_address=LOOPBACK,
+        )
     finally:
         for name, value in before.items():
             if value is None:

@@ -5,8 +5,8 @@ While a training runs, it is asked to stop: its workers save a checkpoint after 
 `Preempted`. At any other time `Terminated` is raised in the main thread at once, where it may be: what a stage made is
 either recorded or made again. A second signal does so too.
 
-A scheduler tells every process of a job, and so does a terminal. Ray's would end at once, with the workers that are to
-save and with whom the driver talks: a local Ray is started `deaf`, and it is the driver that ends it.
+A scheduler that tells every process of a job tells Ray's too, which end at once, before a worker can save: the newest
+checkpoint is then the one before.
 """
 
 import os
@@ -108,16 +108,6 @@ def stopping() -> Iterator[StopSignal]:
         raise
     finally:
         _restore(before)
-
-
-@contextmanager
-def deaf() -> Iterator[None]:
-    """Processes that are started in the block do not hear SIGTERM and SIGHUP, nor do those that they start."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, NOTICES)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile is heard now
 
 
 def _restore(before: dict[signal.Signals, Any]) -> None:
