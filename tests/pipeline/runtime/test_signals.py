@@ -119,27 +119,6 @@ def test_sigterm_while_the_driver_waits_for_ray_is_raised_at_once(ray_session: N
     assert time.monotonic() - started < 10
 
 
-def test_sigterm_and_sighup_to_the_whole_process_group_leave_ray_s_processes_at_work(ray_session: None) -> None:
-    """As a scheduler or a terminal sends it: they are what a checkpoint is saved by."""
-    import psutil
-    import ray
-
-    def told() -> int:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            os.kill(os.getpid(), number)
-        time.sleep(1)
-        return os.getpid()
-
-    servers = [one for one in psutil.Process().children() if one.name() in ("raylet", "gcs_server")]
-    assert len(servers) == 2
-    for child in psutil.Process().children(recursive=True):
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            child.send_signal(number)
-    time.sleep(2)
-    assert [one.name() for one in servers if one.status() == psutil.STATUS_ZOMBIE] == []
-    assert psutil.pid_exists(ray.get(ray.remote(told).remote(), timeout=60))
-
-
 def test_sigterm_after_ray_has_set_its_own_handler_is_still_heard() -> None:
     def starting_ray(stop: StopSignal) -> None:
         signal.signal(signal.SIGTERM, lambda *_: pytest.fail("somebody else's handler"))
