@@ -36,7 +36,7 @@ from tiny_pipeline import tiny_recipe  # noqa: E402
 from two_nodes import Node, TwoNodes, two_nodes  # noqa: E402
 
 from pipeline.config.schema import PipelineConfig  # noqa: E402
-from stages.distillation.data_order import Plan  # noqa: E402
+from stages.distillation.data.data_order import Plan  # noqa: E402
 
 KINDS = ("worker", "driver", "node")
 CHECKPOINT_EVERY = 20

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from pipeline.records.record import read_artifact, read_record
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint

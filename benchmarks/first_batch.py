@@ -24,11 +24,11 @@ import ray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from pipeline.runtime.cluster import start_local
-from stages.distillation.data_order import Plan
-from stages.distillation.masking import mask_rule
+from stages.distillation.data.data_order import Plan
+from stages.distillation.data.masking import mask_rule
 from stages.storage import Folder
 from stages.tokens.blocks import Shard
-from stages.tokens.packing import ROW_GROUP
+from stages.tokens.packing.shard import ROW_GROUP
 from stages.training.loader import Share, stream
 
 LENGTH, VOCABULARY, SPECIAL, SHARD_ROWS, BATCH = 64, 8192, 5, 50_000, 256

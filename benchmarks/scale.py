@@ -33,9 +33,9 @@ from stages.context import StageContext
 from stages.corpus.config import CorpusConfig
 from stages.corpus.stage import gather
 from stages.distil.stage import distil
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
+from stages.distillation.data.masking import mask_rule
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.masking import mask_rule
 from stages.distillation.step import Counts, DistillationModule, accumulate
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
@@ -111,7 +111,7 @@ def material(home: Path) -> tuple[Teacher, Blocks]:
     files = CorpusConfig(source="files", paths=(str(home / "text.txt"),), heldout_fraction=0.1)
     corpus = gather(files, place(home, "corpus"))
     teacher = fetch(TeacherConfig(model="demo"), place(home, "teacher"))
-    return teacher, pack(TokensConfig(block_length=128), corpus, teacher, place(home, "tokens"))
+    return teacher, pack(TokensConfig(block_length=128, packing="stream"), corpus, teacher, place(home, "tokens"))
 
 
 def place(home: Path, name: str) -> StageContext:

@@ -12,12 +12,13 @@ from transformers import BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from stages.distillation.data.batch import Batch
 from stages.distillation.hardware import attention_for, dtype_of
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.frozen import freeze
 from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
-from stages.distillation.step import Arithmetic, Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def demo() -> PipelineConfig:
         workdir="runs/demo",
         seed=1,
         corpus=CorpusConfig(source="library-docs"),
-        tokens=TokensConfig(block_length=128),
+        tokens=TokensConfig(block_length=128, packing="stream"),  # as its teacher was taught
         teacher=TeacherConfig(model="demo"),
         distil=DistilConfig(
             steps=390,  # 1.6 million tokens: what there is time for
@@ -71,8 +71,8 @@ def demo_teacher() -> PipelineConfig:
         pretrain=PretrainConfig(
             vocabulary=VocabularyConfig(size=8192, positions=128),
             phases=(
-                PhaseConfig(layers=2, block_length=64, train=shallow),
-                PhaseConfig(layers=4, block_length=128, train=deep),
+                PhaseConfig(layers=2, block_length=64, packing="stream", train=shallow),
+                PhaseConfig(layers=4, block_length=128, packing="stream", train=deep),
             ),
             release=ReleaseConfig(),
         ),

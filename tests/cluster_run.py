@@ -112,7 +112,7 @@ def cluster_recipe(cluster: TwoNodes) -> PipelineConfig:
         recipe.distil, steps=STEPS, workers=(1, 2), cpus_per_worker=2, threads=1, global_batch=32, micro_batch=32,
         log_every=1, evaluate_every=30, checkpoint_every=7, dropout=0.0, precision="fp32", row_log=True,
     )  # fmt: skip
-    return replace(recipe, tokens=TokensConfig(block_length=32), distil=distil)
+    return replace(recipe, tokens=TokensConfig(block_length=32, packing="stream"), distil=distil)
 
 
 def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> PipelineConfig:

@@ -75,8 +75,9 @@ def digests_now(folder: Path) -> dict[str, str]:
 
     from stages.corpus.config import CorpusConfig
     from stages.corpus.stage import gather
-    from stages.distillation.data_order import Plan
-    from stages.distillation.masking import mask
+    from stages.distillation.data.data_order import Plan
+    from stages.distillation.data.masking import mask
+    from stages.distillation.data.rows import Rows
 
     (folder / "in").mkdir(parents=True)
     for number in range(3):
@@ -85,7 +86,7 @@ def digests_now(folder: Path) -> dict[str, str]:
     asked = CorpusConfig(source="files", paths=(f"{folder}/in/*.txt",), heldout_fraction=0.2)
     corpus = gather(asked, StageContext(folder=Folder(str(folder / "corpus")), seed=0))
     rows, ids = np.arange(12), np.arange(12 * 16, dtype=np.int32).reshape(12, 16) % 38 + 5
-    masked = mask(ids, rows, epoch=3, seed=7, rule=tiny_rule())
+    masked = mask(Rows(ids), rows, epoch=3, seed=7, rule=tiny_rule())
     plan = Plan(shard_rows=(40, 23, 9), global_batch=12, steps=14, seed=3, window_rows=24)
     order = [plan.window_batches(window, range(plan.streams)) for window in plan.windows(0)]
     return {
@@ -111,7 +112,7 @@ def blocks_digest(folder: Path, corpus: object) -> str:
         folder=Folder(str(folder / "tokenizer")), name="t", layers=1, width=1, vocab_size=1, positions=16, parameters=1
     )
     context = StageContext(folder=Folder(str(folder / "blocks")), seed=0)
-    blocks = pack(TokensConfig(block_length=16), corpus, source, context)  # type: ignore[arg-type]
+    blocks = pack(TokensConfig(block_length=16, packing="stream"), corpus, source, context)  # type: ignore[arg-type]
     return _sha(all_rows(blocks, blocks.shards), all_rows(blocks, blocks.heldout), blocks.counts())
 
 

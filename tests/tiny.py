@@ -10,8 +10,8 @@ from published import SPECIAL, tiny_tokenizer
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM
 
-from stages.distillation.masking import MaskRule, masked_per_block
-from stages.distillation.step import Batch
+from stages.distillation.data.batch import Batch
+from stages.distillation.data.masking import MaskRule, masked_per_block
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
 from stages.tokens.vocabulary import vocabulary_of

@@ -49,7 +49,7 @@ def tiny_recipe(home: Path, teacher: BertForMaskedLM | None = None) -> PipelineC
         base,
         workdir=str(home / "work"),
         corpus=CorpusConfig(source="files", paths=(str(home / "text.txt"),), heldout_fraction=0.1),
-        tokens=TokensConfig(block_length=16),
+        tokens=TokensConfig(block_length=16, packing="stream"),
         teacher=TeacherConfig(model=str(home / "teacher")),
         distil=replace(base.distil, steps=20, log_every=5, evaluate_every=10, checkpoint_every=10, precision="fp32"),
         evaluate=replace(base.evaluate, blocks=20, latency_rounds=3),

@@ -14,12 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gpu_parts.sizes import Figures, Note, Sizes
 from stages.distillation import step as step_module
+from stages.distillation.data.batch import Batch
 from stages.distillation.losses import cpu as losses_cpu
 from stages.distillation.losses import formulas
 from stages.distillation.losses import gpu as losses_gpu
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.frozen import freeze
-from stages.distillation.step import Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Counts, DistillationModule, accumulate, adamw, update
 
 ENCODE_TEACHER = step_module.encode_teacher
 CHUNKS = (1 << 26, 1 << 27, 1 << 29, 1 << 30)

@@ -16,10 +16,11 @@ from shapes import Shape, arithmetic_of, batch_of, rows_of, student_of, teacher_
 from torch import Tensor, nn
 
 from gpu_parts.sizes import Figures, Note, Sizes, synchronize
+from stages.distillation.data.batch import Batch
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed
-from stages.distillation.step import Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Counts, DistillationModule, accumulate, adamw, update
 from stages.training.checkpoints import snapshot
 
 BATCHES = 4

@@ -7,10 +7,11 @@ from shapes import Shape, batch_of, student_of, teacher_of
 from torch import Tensor
 
 from gpu_parts.sizes import Figures, Note, Sizes
+from stages.distillation.data.batch import Batch
 from stages.distillation.hardware import attention_for
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.frozen import freeze
-from stages.distillation.step import Arithmetic, Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 
 STEPS = 3
 ALLOWED = {torch.float32: (1e-4, 0.999), torch.bfloat16: (2e-2, 0.9), torch.float16: (5e-3, 0.97)}

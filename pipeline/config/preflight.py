@@ -11,7 +11,7 @@ from pipeline.config.secrets import check_secrets
 from pipeline.runtime.cluster import has_other_machines
 from pipeline.tracking.store import check as check_tracking
 from stages.corpus.checks import check as check_corpus
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
 from stages.distillation.models.layers import choose_layers
 from stages.errors import ConfigError
 from stages.teacher import stage as teacher

@@ -26,6 +26,8 @@ class Corpus:
     left_out: int = 0
     """Files, and folders as one each, that a path of the config meets and does not mean: hidden ones, a table's log,
     what runs made; `skipped.txt` names them too."""
+    language: str = "en"
+    """Of the text, ISO 639-1, as the config says."""
 
     @property
     def notice(self) -> str:

@@ -20,6 +20,8 @@ class CorpusConfig:
     delimiter: str | None = since(None)
     """What stands between the fields of .csv and .tsv files: a character, or `tab`. Not given, it is a tab in .tsv, and
     in .csv the one of comma, semicolon and tab by which the header has the text column."""
+    language: str = since("en")
+    """Of the text, as ISO 639-1 has it: by which the ends of its sentences are found where a document is cut."""
     document_per: Literal["line", "file"] = "line"
     """What a document is in a .txt file."""
     dataset_name: str = ""

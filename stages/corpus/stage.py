@@ -45,13 +45,13 @@ def gather(config: CorpusConfig, context: StageContext) -> Corpus:
         )
     if passed_over := [*sides.skipped, *sides.left_out]:
         context.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in passed_over).encode())
-    corpus = _corpus(context.folder, sides)
+    corpus = _corpus(config, context.folder, sides)
     if corpus.notice:
         context.on_notice(corpus.notice)
     return corpus
 
 
-def _corpus(folder: Folder, sides: SplitShards) -> Corpus:
+def _corpus(config: CorpusConfig, folder: Folder, sides: SplitShards) -> Corpus:
     ordered = "\n".join(shard.digest for shard in (*sides.train, *sides.heldout))
     return Corpus(
         folder=folder,
@@ -64,4 +64,5 @@ def _corpus(folder: Folder, sides: SplitShards) -> Corpus:
         heldout_shards=tuple(shard.name for shard in sides.heldout),
         skipped_files=len(sides.skipped),
         left_out=len(sides.left_out),
+        language=config.language,
     )

@@ -16,9 +16,10 @@ Activation = Literal["none", "gelu"]
 
 
 def tiles_pay(weight_OI: Tensor) -> bool:
-    """Whether this weight is on a CPU, in bf16, and torch has the operations."""
-    on_cpu = weight_OI.device.type == "cpu" and weight_OI.dtype == torch.bfloat16
-    return on_cpu and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    """Whether this weight is on a CPU, in bf16, and torch has the operations for this CPU (none without AVX-512)."""
+    if weight_OI.device.type != "cpu" or weight_OI.dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+        return False
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @torch.no_grad()

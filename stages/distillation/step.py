@@ -13,38 +13,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.distillation.losses.formulas import IGNORE, Coefficients
-from stages.distillation.losses.head import Head
-from stages.distillation.losses.triple import cosine_distance, vocabulary_losses
+from stages.distillation.data.batch import Batch
+from stages.distillation.losses.terms import Outputs, Part, Term, terms_of
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.family import MaskedLM, decoder, encode, head_input
+from stages.distillation.models.family import MaskedLM, encode
 
 CLIP = 5.0
 """Largest gradient norm; the original's --max_grad_norm."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A masked micro-batch on the device: ids as both models read them, masked positions, what stood there."""
-
-    input_ids_RL: Tensor
-    positions_RM: Tensor
-    labels_RM: Tensor
-
-    def masked_index(self) -> Tensor:
-        """Indices (R · M,) of the masked positions in the flattened (R · L) batch."""
-        rows, length = self.input_ids_RL.shape
-        starts = torch.arange(0, rows * length, length, device=self.input_ids_RL.device).unsqueeze(1)
-        return (starts + self.positions_RM).flatten()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """How many positions the global batch has, and how many workers share it."""
+    """How many positions the global batch has by the plan, padding among them, and how many workers share it."""
 
     positions: int
     masked: int
     workers: int = 1
+
+    def of(self, part: Part) -> int:
+        """What this part's sum is divided by."""
+        return self.positions if part.count == "positions" else self.masked
+
+    def coefficients(self, term: Term) -> tuple[float, ...]:
+        """What each of the term's sums is multiplied by in this worker's loss."""
+        return tuple(part.weight * part.scale / self.of(part) * self.workers for part in term.parts)
 
 
 class DistillationModule(nn.Module):
@@ -53,51 +45,30 @@ class DistillationModule(nn.Module):
     def __init__(self, model: MaskedLM, weights: LossWeights) -> None:
         super().__init__()
         self.model = model
-        self.weights = weights
+        self.terms = terms_of(weights)
 
     def forward(self, batch: Batch, counts: Counts, teacher: MaskedLM | None) -> tuple[Tensor, Tensor]:
-        """(loss to differentiate, [Σ KL, Σ CE, Σ (1 − cos)] over this micro-batch's positions, detached)."""
-        index = batch.masked_index()
-        hidden = encode(self.model, batch.input_ids_RL).flatten(0, 1)
-        teacher_hidden = None if teacher is None else encode_teacher(teacher, batch)
-        everywhere = teacher is not None and self.weights.alpha_ce > 0 and self.weights.ce_positions == "all"
-        if everywhere:
-            labels = torch.full((len(hidden),), IGNORE, device=hidden.device)
-            labels[index] = batch.labels_RM.flatten()
-        else:
-            labels = batch.labels_RM.flatten()
-        chosen = hidden if everywhere else hidden[index]
-        distil = None
-        if teacher is not None and teacher_hidden is not None and self.weights.alpha_ce > 0:
-            distil = self._teacher_head(teacher, teacher_hidden if everywhere else teacher_hidden[index])
-        vocabulary, sums = vocabulary_losses(
-            head_input(self.model, chosen).to(logits_dtype(hidden)),
-            Head.of(decoder(self.model)),
-            labels,
-            self._coefficients(counts, counts.positions if everywhere else counts.masked),
-            distil,
-        )
-        if teacher_hidden is None:
-            return vocabulary, torch.cat([sums, sums.new_zeros(1)])
-        distance = cosine_distance(hidden, teacher_hidden)
-        loss = vocabulary + self.weights.alpha_cos / counts.positions * counts.workers * distance
-        return loss, torch.cat([sums, distance.detach().unsqueeze(0)])
+        """(loss to differentiate, the sums of all terms' parts over this micro-batch, detached)."""
+        outputs = self._outputs(batch, teacher if any(term.taught for term in self.terms) else None)
+        found = [term.compute(outputs, counts.coefficients(term)) for term in self.terms]
+        return sum_of([loss for loss, _ in found]), torch.cat([sums for _, sums in found])
 
-    def _coefficients(self, counts: Counts, ce_positions: int) -> Coefficients:
-        weights = self.weights
-        ce = weights.alpha_ce * weights.temperature**2 / ce_positions * counts.workers
-        return Coefficients(weights.temperature, ce, weights.alpha_mlm / counts.masked * counts.workers)
-
-    @staticmethod
-    def _teacher_head(teacher: MaskedLM, hidden_ND: Tensor) -> tuple[Tensor, Head]:
-        with torch.no_grad():
-            return head_input(teacher, hidden_ND).to(logits_dtype(hidden_ND)), Head.of(decoder(teacher))
+    def _outputs(self, batch: Batch, teacher: MaskedLM | None) -> Outputs:
+        hidden, index = encode(self.model, batch.input_ids_RL, batch.segments).flatten(0, 1), batch.masked_index()
+        theirs = None if teacher is None else encode_teacher(teacher, batch)
+        if batch.segments is not None:
+            real_N = batch.segments.real_N
+            hidden, index = hidden.index_select(0, real_N), torch.searchsorted(real_N, index)
+            theirs = None if theirs is None else theirs.index_select(0, real_N)
+        return Outputs(self.model, hidden, teacher, theirs, index, batch.labels_RM.flatten())
 
 
-def logits_dtype(hidden: Tensor) -> torch.dtype:
-    """The dtype of the vocabulary product: autocast's where it is on (its LayerNorm gives fp32), else `hidden`'s."""
-    kind = hidden.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+def sum_of(losses: Sequence[Tensor]) -> Tensor:
+    """Of one or more scalars, in their order."""
+    total = losses[0]
+    for loss in losses[1:]:
+        total = total + loss
+    return total
 
 
 def encode_teacher(teacher: MaskedLM, batch: Batch) -> Tensor:
@@ -106,7 +77,7 @@ def encode_teacher(teacher: MaskedLM, batch: Batch) -> Tensor:
     Copied once, outside of inference mode: the cosine term's backward pass keeps them.
     """
     with torch.inference_mode():
-        hidden = encode(teacher, batch.input_ids_RL).flatten(0, 1)
+        hidden = encode(teacher, batch.input_ids_RL, batch.segments).flatten(0, 1)
     return hidden.clone()
 
 
@@ -130,17 +101,17 @@ def accumulate(
 ) -> Tensor:
     """Add the gradients of one global batch's share; DDP synchronises in the last micro-batch only.
 
-    Returns this worker's [Σ KL, Σ CE, Σ (1 − cos)], (3,) in fp64.
+    Returns this worker's sums, one for each part of its terms in their order, (parts,) in fp64.
     """
-    total = torch.zeros(3, device=arithmetic.device, dtype=torch.float64)
+    found: list[Tensor] = []
     for i, batch in enumerate(batches):
         waits = i < len(batches) - 1
         with module.no_sync() if isinstance(module, DistributedDataParallel) and waits else nullcontext():
             with arithmetic.autocast():
                 loss, sums = module(batch, counts, teacher)
             arithmetic.scaler.scale(loss).backward()
-        total += sums
-    return total
+        found.append(sums.double())
+    return sum_of(found)
 
 
 def update(module: nn.Module, optimizer: torch.optim.Optimizer, learning_rate: float, arithmetic: Arithmetic) -> Tensor:

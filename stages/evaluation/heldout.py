@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from stages.distillation.masking import mask, mask_rule
+from stages.distillation.data.batch import Batch, micro_batches
+from stages.distillation.data.masking import mask, mask_rule
 from stages.distillation.models.family import MaskedLM
 from stages.distillation.score import Closeness, Scores, compare, predict, score
-from stages.distillation.step import Batch
 from stages.tokens.blocks import Blocks
 from stages.training.loader import read_rows
 
@@ -32,7 +32,7 @@ def heldout(blocks: Blocks, *, most: int, micro_batch: int, device: torch.device
     """Up to `most` held-out blocks, spread evenly over the held-out text, masked uniformly (no smoothing), 80/10/10."""
     rows_there = sum(shard.rows for shard in blocks.heldout)
     rows = np.unique(np.linspace(0, rows_there - 1, min(most, rows_there)).astype(np.int64))
-    ids = read_rows(blocks.folder, blocks.heldout, rows)
+    found = read_rows(blocks.folder, blocks.heldout, rows)
     rule = mask_rule(
         np.ones(blocks.vocabulary.size, dtype=np.int64),
         special_ids=blocks.vocabulary.special_ids,
@@ -41,10 +41,7 @@ def heldout(blocks: Blocks, *, most: int, micro_batch: int, device: torch.device
         rate=RATE,
         smoothing=0.0,
     )
-    masked = mask(ids, rows, epoch=0, seed=SEED, rule=rule)
-    whole = (masked.input_ids_RL, masked.positions_RM, masked.labels_RM)
-    tensors = [torch.from_numpy(a).long().to(device) for a in whole]
-    return Heldout(tuple(Batch(*part) for part in zip(*(t.split(micro_batch) for t in tensors), strict=True)))
+    return Heldout(tuple(micro_batches(mask(found, rows, epoch=0, seed=SEED, rule=rule), micro_batch, device)))
 
 
 def score_all(model: MaskedLM, held: Heldout, teacher: MaskedLM | None = None) -> tuple[Scores, Closeness | None]:
@@ -59,7 +56,7 @@ def score_all(model: MaskedLM, held: Heldout, teacher: MaskedLM | None = None) -
         prediction = predict(model, batch)
         scores.append(score(prediction, batch))
         if teacher is not None:
-            closeness.append(compare(prediction, predict(teacher, batch)))
+            closeness.append(compare(prediction, predict(teacher, batch), batch))
     model.train(was_training)
     joined = Scores(*(torch.cat([getattr(s, name) for s in scores]) for name in ("mlm_loss", "top1")))
     if teacher is None:

@@ -69,7 +69,7 @@ def evaluate(
         kl=float(measured.closeness.kl.mean()),
         cosine=float(measured.closeness.cosine.mean()),
         heldout_digest=f"{blocks.heldout_digest[:32]}-{len(losses['teacher'])}",
-        heldout_tokens=len(losses["teacher"]) * blocks.block_length,
+        heldout_tokens=round(len(losses["teacher"]) * blocks.block_length * blocks.heldout_fill),
     )
 
 
@@ -112,13 +112,13 @@ def latencies(models: dict[str, MaskedLM], held: Heldout, rounds: int) -> dict[s
 
     In turns, because a shared machine's speed drifts: what slows one model down slows the others down as much.
     """
-    block = held.batches[0].input_ids_RL[:1].cpu()
+    block = held.batches[0].first(torch.device("cpu"))
     on_cpu = {name: model.cpu() for name, model in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in on_cpu}
     for turn in range(rounds + 3):
         for name, model in on_cpu.items():
             started = time.perf_counter()
-            encode(model, block)
+            encode(model, block.input_ids_RL, block.segments)
             if turn >= 3:  # the first ones warm caches and threads
                 seconds[name].append(time.perf_counter() - started)
     return {name: 1000 * median(values) for name, values in seconds.items()}

@@ -1,8 +1,9 @@
 """A BERT from nothing, as a config says it; the stages are in `stages/teacher/pretrain.py`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from stages.context import not_fingerprinted
+from stages.context import not_fingerprinted, since
 from stages.errors import ConfigError
 from stages.tokens.config import TokensConfig
 from stages.training.config import TrainConfig
@@ -26,6 +27,8 @@ class PhaseConfig:
     width: int = 256
     heads: int = 8
     positions: int = 128
+    packing: Literal["documents", "stream"] = since("documents", before="stream")
+    """As in `TokensConfig`."""
     train: TrainConfig
 
     def __post_init__(self) -> None:
@@ -35,7 +38,7 @@ class PhaseConfig:
 
     def tokens(self) -> TokensConfig:
         """How this phase's blocks are packed."""
-        return TokensConfig(block_length=self.block_length)
+        return TokensConfig(block_length=self.block_length, packing=self.packing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,9 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Packed blocks on storage: each file has a column `ids`, lists of `block_length` int32. Row numbers run through
-    `shards` in order from 0; `counts.npy` in the folder counts every token id of the training blocks."""
+    """Packed blocks on storage: each file has a column `ids`, lists of `block_length` int32, and in the packing
+    `documents` one of `segments`, as many int16 (see `Rows`). Row numbers run through `shards` in order from 0;
+    `counts.npy` in the folder counts every token id of the training blocks, padding left out."""
 
     folder: Folder
     shards: tuple[Shard, ...]
@@ -30,6 +32,7 @@ class Blocks:
     block_length: int
     vocabulary: Vocabulary
     tokens: int
+    """In the training blocks, padding left out."""
     heldout_tokens: int
     tail_tokens: int
     """Tokens at the ends of shards that filled no block, dropped."""
@@ -42,11 +45,28 @@ class Blocks:
     """Share of [UNK] among all the text's tokens, those of refused and of held-out blocks included."""
     unknown_words: tuple[str, ...] = ()
     """The commonest words that became [UNK], the commonest first."""
+    packing: Literal["documents", "stream"] = "stream"
+    """As `TokensConfig` says it; a record from before there was another says nothing of it."""
 
     @property
     def rows(self) -> int:
         """The number of training blocks."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the files."""
+        return ("ids", "segments") if self.packing == "documents" else ("ids",)
+
+    @property
+    def fill(self) -> float:
+        """Share of the training blocks' positions that are no padding."""
+        return self.tokens / max(1, self.rows * self.block_length)
+
+    @property
+    def heldout_fill(self) -> float:
+        """The same of the held-out blocks."""
+        return self.heldout_tokens / max(1, sum(shard.rows for shard in self.heldout) * self.block_length)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -55,6 +75,7 @@ class Blocks:
             "unknown_rate": max(self.unknown_rate, self.text_unknown_rate),  # one recorded before has only the first
             "refused_blocks": float(self.refused_blocks),
             "tail_tokens": float(self.tail_tokens),
+            "fill": self.fill,
         }
 
     @property
@@ -62,8 +83,9 @@ class Blocks:
         """The same as a sentence for a person, with a reason to look at the text where much of it is unknown."""
         rate = self.figures["unknown_rate"]
         found = (
-            f"tokens: {self.rows:,} blocks of {self.block_length}; {rate:.2%} of the text unknown, "
-            f"{self.refused_blocks:,} blocks refused, {self.tail_tokens:,} tokens left over"
+            f"tokens: {self.rows:,} blocks of {self.block_length}, {self.fill:.1%} full; "
+            f"{rate:.2%} of the text unknown, {self.refused_blocks:,} blocks refused, "
+            f"{self.tail_tokens:,} tokens left over"
         )
         return f"{found}. {complaint(rate, self.unknown_words)}." if rate > NOTICE_RATE else f"{found}."
 

@@ -1,7 +1,9 @@
 """How documents become blocks, as a config says it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from stages.context import since
 from stages.errors import ConfigError
 
 MAX_MASK_RATE = 0.5
@@ -13,7 +15,10 @@ class TokensConfig:
     """How documents become blocks."""
 
     block_length: int = 512
-    """Tokens in a block, [CLS] and the last [SEP] among them; at most the teacher's positions."""
+    """Tokens in a block, start and end tokens among them; at most the teacher's positions."""
+    packing: Literal["documents", "stream"] = since("documents", before="stream")
+    """documents: each document is read by itself, start and end token around it, as most teachers are taught; several
+    share a block. stream: documents run on, joined by [SEP], and attend to one another: for teachers taught so."""
 
     def __post_init__(self) -> None:
         if self.block_length < 8:

@@ -1,4 +1,4 @@
-"""Documents to packed blocks: the teacher's own tokenizer, full-sentence packing, Parquet, and vocabulary counts.
+"""Documents to packed blocks: the teacher's own tokenizer, packing, Parquet, and vocabulary counts.
 
 One Ray Data task a document shard; `packing.py` is such a task.
 """
@@ -19,7 +19,7 @@ from stages.errors import InputError, unwrap
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
 from stages.tokens.config import TokensConfig
-from stages.tokens.packing import Packed, pack_shard
+from stages.tokens.packing.shard import Packed, pack_shard
 from stages.tokens.unknown import NOTICE_RATE, commonest, complaint
 from stages.tokens.vocabulary import Vocabulary, vocabulary_of
 
@@ -39,7 +39,7 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
     vocabulary = vocabulary_of(tokenizer_json)
     names = [*corpus.shards, *corpus.heldout_shards]
     packed: dict[str, Packed] = {}
-    for name, result in _pack_all(config, corpus.folder, names, tokenizer_json, vocabulary, context.folder):
+    for name, result in _pack_all(config, corpus, names, tokenizer_json, vocabulary, context.folder):
         packed[name] = result
         context.on_progress(len(packed), len(names), "shards")
     train, held = ([(n, packed[n]) for n in part] for part in (corpus.shards, corpus.heldout_shards))
@@ -53,14 +53,15 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
         heldout=_some(held, config, "held-out"),
         block_length=config.block_length,
         vocabulary=vocabulary,
-        tokens=sum(p.rows for _, p in train) * config.block_length,
-        heldout_tokens=sum(p.rows for _, p in held) * config.block_length,
+        tokens=sum(p.kept for _, p in train),
+        heldout_tokens=sum(p.kept for _, p in held),
         tail_tokens=sum(p.tail for p in packed.values()),
         refused_blocks=sum(p.refused for p in packed.values()),
         unknown_rate=float(counts_V[vocabulary.unk_id] / max(1, counts_V.sum())),
         heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
         text_unknown_rate=_unknown_rate(packed.values()),
         unknown_words=commonest([p.unknown_words for p in packed.values()]),
+        packing=config.packing,
     )
     context.on_metrics(0, blocks.figures)
     context.on_notice(blocks.summary)
@@ -93,7 +94,7 @@ def _why_none(packed: list[Packed], config: TokensConfig, part: str) -> str:
 
 def _pack_all(
     config: TokensConfig,
-    source: Folder,
+    corpus: Corpus,
     names: list[str],
     tokenizer_json: str,
     vocabulary: Vocabulary,
@@ -102,10 +103,14 @@ def _pack_all(
     """Run `pack_shard` over all shards as a Ray Data stream; yields as they finish."""
 
     def work(batch: dict[str, NDArray[np.object_]]) -> dict[str, list[object]]:
-        done = [pack_shard(config, source, str(name), tokenizer_json, vocabulary, target) for name in batch["item"]]
+        done = [
+            pack_shard(config, corpus.folder, str(name), tokenizer_json, vocabulary, target, corpus.language)
+            for name in batch["item"]
+        ]
         return {
             "name": list(batch["item"]),
             "rows": [p.rows for p in done],
+            "kept": [p.kept for p in done],
             "tail": [p.tail for p in done],
             "refused": [p.refused for p in done],
             "counts": [p.counts_V.tobytes() for p in done],
@@ -122,6 +127,7 @@ def _pack_all(
                 row["name"],
                 Packed(
                     rows=row["rows"],
+                    kept=row["kept"],
                     tail=row["tail"],
                     refused=row["refused"],
                     counts_V=np.frombuffer(row["counts"], dtype=np.int64),

@@ -50,7 +50,9 @@ def usable_shards(blocks: Blocks, folder: Folder, *, skip: bool) -> UsableShards
 def _faults(blocks: Blocks, *, thorough: bool) -> Iterator[tuple[str, str]]:
     """(name, what is wrong) for each shard that is damaged, in order."""
     check = ray.remote(num_cpus=0.25, scheduling_strategy="SPREAD")(fault)  # not within a trial's own placement group
-    tasks = [check.remote(blocks.folder, shard, blocks.block_length, thorough) for shard in blocks.shards]
+    tasks = [
+        check.remote(blocks.folder, shard, blocks.block_length, blocks.columns, thorough) for shard in blocks.shards
+    ]
     try:
         for shard, problem in zip(blocks.shards, ray.get(tasks), strict=True):
             if problem is not None:
@@ -59,20 +61,25 @@ def _faults(blocks: Blocks, *, thorough: bool) -> Iterator[tuple[str, str]]:
         raise unwrap(error) from error
 
 
-def fault(folder: Folder, shard: Shard, block_length: int, thorough: bool) -> str | None:
+def fault(folder: Folder, shard: Shard, block_length: int, columns: tuple[str, ...], thorough: bool) -> str | None:
     """What is wrong with a shard, in one sentence; None where it is whole. `thorough`: by reading all of it."""
     place = folder / shard.name
     try:
         with opened(place) as file:
             if file.metadata.num_rows != shard.rows:
                 return f"the block shard {place} has {file.metadata.num_rows:,} rows and should have {shard.rows:,}."
-            width = getattr(file.schema_arrow.field("ids").type, "list_size", None)
-            if width != block_length:
-                return f"the block shard {place} has blocks of {width} tokens and should have {block_length}."
+            for name in columns:
+                there = file.schema_arrow.get_field_index(name) >= 0
+                width = getattr(file.schema_arrow.field(name).type, "list_size", None) if there else 0
+                if width != block_length:
+                    what = "tokens" if name == "ids" else f"{name}"
+                    return f"the block shard {place} has blocks of {width} {what} and should have {block_length}."
             for group in range(file.num_row_groups if thorough else 0):
-                ids = file.read_row_group(group, columns=["ids"]).column("ids").combine_chunks().values
-                if np.asarray(ids).min(initial=0) < 0:
-                    return f"the block shard {place} has a negative token id."
+                table = file.read_row_group(group, columns=list(columns))
+                for name in columns:
+                    if np.asarray(table.column(name).combine_chunks().values).min(initial=0) < 0:
+                        what = "token id" if name == "ids" else f"number among its {name}"
+                        return f"the block shard {place} has a negative {what}."
     except InputError as error:
         return str(error)
     return None

@@ -21,6 +21,8 @@ class Vocabulary:
     mask_id: int
     unk_id: int
     special_ids: tuple[int, ...]
+    pad_id: int = 0
+    """A record from before blocks had padding says nothing of it, and needs none."""
 
 
 def size_of(tokenizer: Tokenizer) -> int:
@@ -47,4 +49,5 @@ def vocabulary_of(tokenizer_json: str) -> Vocabulary:
         mask_id=ids["[MASK]"],
         unk_id=ids["[UNK]"],
         special_ids=tuple(sorted(special)),
+        pad_id=ids["[PAD]"],
     )

@@ -16,8 +16,8 @@ from ray.train.torch import TorchTrainer
 
 from stages.cluster_capacity import most_gpus
 from stages.context import StageContext
-from stages.distillation.data_order import Plan
-from stages.distillation.masking import masked_per_block
+from stages.distillation.data.data_order import Plan
+from stages.distillation.data.masking import masked_per_block
 from stages.errors import ConfigError, InputError, Preempted, unwrap
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
 from stages.distillation.losses.weights import LossWeights
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks

@@ -18,8 +18,9 @@ import ray
 from numpy.typing import NDArray
 from ray.data import ExecutionResources
 
-from stages.distillation.data_order import Plan, Window
-from stages.distillation.masking import Masked, MaskRule, mask
+from stages.distillation.data.data_order import Plan, Window
+from stages.distillation.data.masking import Masked, MaskRule, mask
+from stages.distillation.data.rows import Rows
 from stages.errors import InputError, unwrap
 from stages.storage import Folder, filesystem_of, read_through
 from stages.tokens.blocks import Blocks, Shard
@@ -69,8 +70,8 @@ class Share:
         window = piece.window
         batches = self.plan.window_batches(window, self.streams)
         rows = batches[piece.start - window.first_step : piece.end - window.first_step].ravel()
-        ids_RL = read_rows(self.folder, self.shards, rows)
-        return rows, mask(ids_RL, rows, epoch=window.epoch, seed=self.seed, rule=self.rule)
+        blocks = read_rows(self.folder, self.shards, rows)
+        return rows, mask(blocks, rows, epoch=window.epoch, seed=self.seed, rule=self.rule)
 
 
 def share_of(
@@ -101,7 +102,8 @@ def stream(share: Share) -> Iterator[tuple[NDArray[np.int64], Masked]]:
     def read_and_mask(batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
         rows, masked = ray.get(shared).read(pieces[int(batch["item"][0])])
         ids, positions, labels = masked.input_ids_RL, masked.positions_RM, masked.labels_RM
-        return {"rows": rows, "input_ids": ids, "positions": positions, "labels": labels}
+        borders = {} if masked.segments_RL is None else {"segments": masked.segments_RL}
+        return {"rows": rows, "input_ids": ids, "positions": positions, "labels": labels} | borders
 
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
@@ -117,36 +119,46 @@ def stream(share: Share) -> Iterator[tuple[NDArray[np.int64], Masked]]:
     rows = len(share.streams) * share.plan.rows_per_stream
     try:
         for batch in dataset.iter_batches(batch_size=rows, batch_format="numpy", prefetch_batches=2):
-            yield batch["rows"], Masked(batch["input_ids"], batch["positions"], batch["labels"])
+            found = Masked(batch["input_ids"], batch["positions"], batch["labels"], batch.get("segments"))
+            yield batch["rows"], found
     except ray.exceptions.RayError as error:
         raise unwrap(error) from error
 
 
-def read_rows(folder: Folder, shards: tuple[Shard, ...], rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The blocks with these row numbers, (R, L), in this order; reads each row group that holds any of them once."""
+def read_rows(folder: Folder, shards: tuple[Shard, ...], rows: NDArray[np.int64]) -> Rows:
+    """The blocks with these row numbers, in this order; reads each row group that holds any of them once."""
+    if not len(rows):
+        raise ValueError("read_rows needs at least one row")
     ends = np.cumsum([shard.rows for shard in shards])
     which = np.searchsorted(ends, rows, side="right")
-    out: NDArray[np.int32] | None = None
+    found, places = [], []
     for index in np.unique(which):
         place = np.flatnonzero(which == index)
         local = rows[place] - (ends[index] - shards[index].rows)
-        ids = _read_shard_rows(folder / shards[index].name, local)
-        out = np.empty((len(rows), ids.shape[1]), dtype=np.int32) if out is None else out
-        out[place] = ids
-    if out is None:
-        raise ValueError("read_rows needs at least one row")
-    return out
+        found.append(_read_shard_rows(folder / shards[index].name, local))
+        places.append(place)
+    order = np.argsort(np.concatenate(places))
+    segments = [part.segments_RL for part in found if part.segments_RL is not None]
+    joined = Rows(np.concatenate([part.ids_RL for part in found]), np.concatenate(segments) if segments else None)
+    return joined[order]
 
 
-def _read_shard_rows(shard: Folder, local: NDArray[np.int64]) -> NDArray[np.int32]:
+def _read_shard_rows(shard: Folder, local: NDArray[np.int64]) -> Rows:
     with opened(shard) as file:
         sizes = np.array([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
         ends = np.cumsum(sizes)
         groups, group_of = np.unique(np.searchsorted(ends, local, side="right"), return_inverse=True)
-        column = file.read_row_groups(groups.tolist(), columns=["ids"]).column("ids").combine_chunks()
-    ids = column.values.to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        names = [name for name in ("ids", "segments") if name in file.schema_arrow.names]
+        table = file.read_row_groups(groups.tolist(), columns=names)
     starts = np.cumsum(sizes[groups]) - sizes[groups]
-    return ids[starts[group_of] + local - (ends[groups] - sizes[groups])[group_of]]
+    chosen = starts[group_of] + local - (ends[groups] - sizes[groups])[group_of]
+    return Rows(*(_lists(table.column(name))[chosen] for name in names))
+
+
+def _lists(column: pa.ChunkedArray) -> NDArray[Any]:
+    """A column of lists of one length as (rows, length)."""
+    whole = column.combine_chunks()
+    return whole.values.to_numpy(zero_copy_only=False).reshape(-1, whole.type.list_size)
 
 
 @contextmanager

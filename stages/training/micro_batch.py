@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.distillation.batch import micro_batches
-from stages.distillation.masking import Masked
-from stages.distillation.step import Batch, accumulate
+from stages.distillation.data.batch import Batch, micro_batches
+from stages.distillation.data.masking import Masked
+from stages.distillation.step import accumulate
 from stages.training.micro_batch_search import fitting
 from stages.training.session import Session
 
@@ -23,7 +23,8 @@ def placeholder(session: Session, rows: int) -> Batch:
     length, masked = session.job.blocks.block_length, session.rule.masked_per_block
     ids = np.full((rows, length), session.rule.mask_id, dtype=np.int32)
     positions = np.tile(np.arange(1, masked + 1, dtype=np.int32), (rows, 1))
-    return micro_batches(Masked(ids, positions, ids[:, :masked]), rows, session.arithmetic.device)[0]
+    segments = np.ones_like(ids, dtype=np.int16) if session.job.blocks.packing == "documents" else None
+    return micro_batches(Masked(ids, positions, ids[:, :masked], segments), rows, session.arithmetic.device)[0]
 
 
 def micro_batch_of(session: Session) -> int:

@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from stages.distillation.losses.terms import terms_of
 from stages.errors import InputError
 from stages.evaluation.heldout import score_all
 from stages.storage import Folder
@@ -21,12 +22,13 @@ class Log:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.parts = [part for term in terms_of(session.job.task.weights) for part in term.parts]
         self.in_a_row = torch.zeros((), device=session.arithmetic.device)
         """Steps without a finite gradient, up to the last one."""
         self._clear()
 
     def _clear(self) -> None:
-        self.sums = torch.zeros(3, device=self.session.arithmetic.device, dtype=torch.float64)
+        self.sums = torch.zeros(len(self.parts), device=self.session.arithmetic.device, dtype=torch.float64)
         self.skipped, self.longest = torch.zeros_like(self.in_a_row), self.in_a_row.clone()
         self.norm = torch.zeros((), device=self.session.arithmetic.device)
         self.steps, self.since = 0, time.perf_counter()
@@ -52,13 +54,13 @@ class Log:
         if session.workers > 1:
             shared = torch.cat([self.sums, self.sums.new_tensor([seconds])])
             dist.all_reduce(shared)
-            self.sums, mean = shared[:3], float(shared[3]) / session.workers  # the same on all workers, to the bit
+            self.sums, mean = shared[:-1], float(shared[-1]) / session.workers  # the same on all workers, to the bit
             session.ask_every = max(1, min(session.job.config.log_every, round(self.steps / max(mean, 1e-6))))
         skipped, longest = int(self.skipped), int(self.longest)
         metrics = self._losses(self.steps - skipped) | {
             "learning_rate": learning_rate,
             "grad_norm": float(self.norm),
-            "tokens_per_second": self.steps * session.counts.positions / seconds,
+            "tokens_per_second": self.steps * session.counts.positions * session.job.blocks.fill / seconds,
             "epoch": done / session.job.plan.steps_per_epoch,
         }
         state = session.state
@@ -77,19 +79,14 @@ class Log:
         return goes_on
 
     def _losses(self, steps: int) -> dict[str, float]:
-        """The terms as means over the global batches since the last report, unweighted but for T², and their total.
-        None of them where nothing was learned."""
-        session, weights = self.session, self.session.job.task.weights
+        """The terms' parts as means over the global batches since the last report, unweighted but for T², and their
+        total. None of them where nothing was learned."""
         if not steps:
             return {}
-        kl, mlm, distance = (self.sums / steps).tolist()
-        mlm /= session.counts.masked
-        if session.teacher is None:
-            return {"loss": weights.alpha_mlm * mlm, "loss_mlm": mlm}
-        positions = session.counts.positions if weights.ce_positions == "all" else session.counts.masked
-        ce, cos = kl * weights.temperature**2 / positions, distance / session.counts.positions
-        total = weights.alpha_ce * ce + weights.alpha_mlm * mlm + weights.alpha_cos * cos
-        return {"loss": total, "loss_ce": ce, "loss_mlm": mlm, "loss_cos": cos}
+        counts, sums = self.session.counts, (self.sums / steps).tolist()
+        means = [part.scale * total / counts.of(part) for part, total in zip(self.parts, sums, strict=True)]
+        loss = sum(part.weight * mean for part, mean in zip(self.parts, means, strict=True))
+        return {"loss": loss} | {f"loss_{part.name}": mean for part, mean in zip(self.parts, means, strict=True)}
 
     def _problem(self, done: int, longest: int, metrics: dict[str, float]) -> str | None:
         """Why there is no use in going on; None where there is."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from stages.distillation.masking import MaskRule
+from stages.distillation.data.masking import MaskRule
 from stages.distillation.models.family import MaskedLM
 from stages.distillation.step import Arithmetic, Counts
 from stages.evaluation.heldout import Heldout

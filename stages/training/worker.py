@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from stages.distillation.batch import micro_batches
+from stages.distillation.data.batch import micro_batches
+from stages.distillation.data.masking import Masked, MaskRule, mask_rule
 from stages.distillation.hardware import dtype_of, keep_freed_memory
-from stages.distillation.masking import Masked, MaskRule, mask_rule
 from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed, learning_rate_factor
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update

@@ -94,7 +94,9 @@ def test_blocks_in_an_object_store_are_the_rows_that_were_written(s3: ObjectStor
     filesystem, path = filesystem_of(remote.folder.uri)
     pafs.copy_files(str(tmp_path / "blocks"), path, destination_filesystem=filesystem)
     rows = np.array([70, 0, 23, 62, 22, 5])
-    np.testing.assert_array_equal(read_rows(remote.folder, remote.shards, rows), all_rows(local, local.shards)[rows])
+    np.testing.assert_array_equal(
+        read_rows(remote.folder, remote.shards, rows).ids_RL, all_rows(local, local.shards)[rows]
+    )
     np.testing.assert_array_equal(remote.counts(), local.counts())
 
 

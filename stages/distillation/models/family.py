@@ -6,14 +6,21 @@ vocabulary) product is the losses' business. Shapes: R rows, L length, D width, 
 
 from typing import TypeAlias
 
+import torch
 from torch import Tensor, nn
 from transformers import BertForMaskedLM, DistilBertForMaskedLM
+
+from stages.distillation.data.segments import Segments
 
 MaskedLM: TypeAlias = BertForMaskedLM | DistilBertForMaskedLM
 
 
-def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
-    """The last hidden states (R, L, D): no vocabulary head, and no attention mask, as packed blocks have no padding."""
+def encode(model: MaskedLM, input_ids_RL: Tensor, segments: Segments | None = None) -> Tensor:
+    """The last hidden states (R, L, D), without the vocabulary head.
+
+    With `segments` each piece of a block is read as if it stood alone: positions begin anew and attention stays within
+    it. Without, a block is one line, and there is no attention mask at all.
+    """
     bert = isinstance(model, BertForMaskedLM)
     body = model.bert if bert else model.distilbert
     words = body.embeddings.word_embeddings
@@ -25,9 +32,20 @@ def encode(model: MaskedLM, input_ids_RL: Tensor) -> Tensor:
     )
     # The blocks themselves, not the whole body: compiled, that would make a mask of nothing but ones, and torch's
     # fastest attention takes none.
+    places = None if segments is None else segments.places_RL
     if bert:
-        return body.encoder(body.embeddings(inputs_embeds=embeds_RLD)).last_hidden_state
-    return body.transformer(body.embeddings(None, embeds_RLD)).last_hidden_state
+        embedded, blocks = body.embeddings(inputs_embeds=embeds_RLD, position_ids=places), body.encoder
+    else:
+        embedded, blocks = body.embeddings(None, embeds_RLD, places), body.transformer
+    return blocks(embedded, None if segments is None else _attention_mask(model, segments)).last_hidden_state
+
+
+def _attention_mask(model: MaskedLM, segments: Segments) -> Tensor:
+    """(R, 1, L, L) as the model's attention takes it: plain products add numbers, torch's fused one reads truth."""
+    if model.config._attn_implementation != "eager":
+        return segments.together_R1LL()
+    kind = segments.numbers_RL.device.type
+    return segments.added_R1LL(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype)
 
 
 def head_input(model: MaskedLM, hidden_ND: Tensor) -> Tensor:

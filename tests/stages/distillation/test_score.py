@@ -32,7 +32,7 @@ def test_score_loss_is_that_of_transformers_and_top1_counts_hits() -> None:
 
 def test_compare_closeness_is_that_of_a_plain_loop() -> None:
     ours, theirs, batch = tiny_bert(seed=1), tiny_bert(seed=2), tiny_batch(rows=3)
-    found = compare(predict(ours, batch), predict(theirs, batch))
+    found = compare(predict(ours, batch), predict(theirs, batch), batch)
     with torch.no_grad():
         out = [model.double()(batch.input_ids_RL, output_hidden_states=True) for model in (ours, theirs)]
     for row in range(3):
@@ -44,8 +44,9 @@ def test_compare_closeness_is_that_of_a_plain_loop() -> None:
 
 
 def test_compare_a_model_with_itself_agrees_wholly() -> None:
-    prediction = predict(tiny_bert(), tiny_batch())
-    found = compare(prediction, prediction)
+    batch = tiny_batch()
+    prediction = predict(tiny_bert(), batch)
+    found = compare(prediction, prediction, batch)
     assert found.kl.abs().max() == 0
     assert found.agreement.min() == 1
     assert found.cosine.min() == pytest.approx(1, abs=1e-6)

@@ -11,10 +11,11 @@ from tiny import no_dropout, tiny_batch, tiny_bert
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from stages.distillation.data.batch import Batch
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.student import take_blocks
-from stages.distillation.step import Arithmetic, Batch, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 
 CPU = torch.device("cpu")
 ROWS, MASKED, LENGTH = 8, 3, 16

@@ -9,7 +9,7 @@ import torch
 from published import SPECIAL
 from tiny import LENGTH, MASK_ID, all_rows, tiny_bert, tiny_blocks
 
-from stages.distillation.step import Batch
+from stages.distillation.data.batch import Batch
 from stages.evaluation.heldout import Heldout, heldout, score_all
 from stages.tokens.blocks import Blocks
 

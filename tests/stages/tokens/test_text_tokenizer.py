@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 from stages.storage import Folder
 from stages.teacher.stage import DEMO
 from stages.tokens.config import TokensConfig
-from stages.tokens.packing import Packed, pack_shard
+from stages.tokens.packing.shard import Packed, pack_shard
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.vocabulary import vocabulary_of
 
@@ -28,7 +28,7 @@ def pack_texts(folder: Path, texts: list[str], tokenizer_json: str) -> tuple[Pac
     """What one shard becomes, and its blocks of 12 tokens."""
     write(folder / "in" / "train" / "a.parquet", texts)
     source, target = Folder(str(folder / "in")), Folder(str(folder / "out"))
-    config = TokensConfig(block_length=12)
+    config = TokensConfig(block_length=12, packing="stream")
     packed = pack_shard(config, source, "train/a.parquet", tokenizer_json, vocabulary_of(tokenizer_json), target)
     return packed, np.array(pq.read_table(folder / "out" / "train" / "a.parquet").column("ids").to_pylist())
 

@@ -17,7 +17,7 @@ from stages.corpus.documents import documents
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
 from stages.tokens.config import TokensConfig
-from stages.tokens.packing import pack_shard
+from stages.tokens.packing.shard import pack_shard
 from stages.tokens.stage import pack
 from stages.tokens.vocabulary import Vocabulary, vocabulary_of
 
@@ -44,7 +44,7 @@ def slow_pack(texts: list[str], length: int) -> tuple[list[list[int]], int]:
 def pack_texts(folder: Path, texts: list[str], length: int = LENGTH):  # type: ignore[no-untyped-def]
     write(folder / "in" / "train" / "a.parquet", texts)
     source, target = Folder(str(folder / "in")), Folder(str(folder / "out"))
-    config = TokensConfig(block_length=length)
+    config = TokensConfig(block_length=length, packing="stream")
     return pack_shard(config, source, "train/a.parquet", TOKENIZER, vocabulary_of(TOKENIZER), target)
 
 
@@ -108,7 +108,14 @@ def test_vocabulary_with_a_word_twice_reaches_to_the_largest_id(tmp_path: Path) 
     assert vocabulary_of(text).size == len(words)
     write(tmp_path / "in" / "train" / "a.parquet", [f"{WORDS[-1]} {WORDS[3]} " * 20])
     source, target = Folder(str(tmp_path / "in")), Folder(str(tmp_path / "out"))
-    found = pack_shard(TokensConfig(block_length=LENGTH), source, "train/a.parquet", text, vocabulary_of(text), target)
+    found = pack_shard(
+        TokensConfig(block_length=LENGTH, packing="stream"),
+        source,
+        "train/a.parquet",
+        text,
+        vocabulary_of(text),
+        target,
+    )
     assert found.counts_V[len(words) - 1] == found.counts_V[len(SPECIAL) + 10] > 0
     assert len(found.counts_V) == len(words)
 
@@ -121,7 +128,7 @@ def test_vocabulary_of_a_tokenizer_without_berts_tokens_is_refused_by_name() -> 
 
 def test_tokens_config_block_too_short_is_refused_with_its_value() -> None:
     with pytest.raises(ConfigError, match=r"tokens\.block_length is 7"):
-        TokensConfig(block_length=7)
+        TokensConfig(block_length=7, packing="stream")
 
 
 def test_pack_under_ray_joins_the_shards_in_order_whoever_finishes_first(ray_session: None, tmp_path: Path) -> None:
@@ -132,7 +139,7 @@ def test_pack_under_ray_joins_the_shards_in_order_whoever_finishes_first(ray_ses
     context = StageContext(
         folder=Folder(str(tmp_path / "out")), seed=0, on_progress=lambda done, total, unit: seen.append(done)
     )
-    found = pack(TokensConfig(block_length=LENGTH), corpus, source, context)
+    found = pack(TokensConfig(block_length=LENGTH, packing="stream"), corpus, source, context)
     packed = {name: slow_pack(texts, LENGTH) for name, texts in shards.items()}
     train = [block for name in corpus.shards for block in packed[name][0]]
     kept = [block for block in train if sum(i > 4 for i in block) >= 5]
@@ -152,7 +159,7 @@ def test_pack_corpus_too_small_for_a_block_is_refused_and_says_which_part(ray_se
     corpus, source = corpus_of(tmp_path, shards, TOKENIZER)
     with pytest.raises(InputError, match="no held-out block of 12 tokens; give more text"):
         pack(
-            TokensConfig(block_length=LENGTH),
+            TokensConfig(block_length=LENGTH, packing="stream"),
             corpus,
             source,
             StageContext(folder=Folder(str(tmp_path / "out")), seed=0),

@@ -39,7 +39,7 @@ def pack_shards(
         on_notice=notices.append,
         on_metrics=lambda step, values: metrics.append((step, values)),
     )
-    return pack(TokensConfig(block_length=12), corpus, source, context), notices, metrics
+    return pack(TokensConfig(block_length=12, packing="stream"), corpus, source, context), notices, metrics
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,12 @@ def test_pack_text_of_special_tokens_that_leaves_no_block_is_not_blamed_on_the_v
     shards = {"train/0.parquet": ["w1 [URL]"] * 60, "heldout/0.parquet": KNOWN}
     corpus, source = corpus_of(tmp_path, shards, tokenizer.to_str())
     with pytest.raises(InputError, match=r"18 were refused, since .*; special tokens, .*, cannot be\.$"):
-        pack(TokensConfig(block_length=12), corpus, source, StageContext(folder=Folder(str(tmp_path / "o")), seed=0))
+        pack(
+            TokensConfig(block_length=12, packing="stream"),
+            corpus,
+            source,
+            StageContext(folder=Folder(str(tmp_path / "o")), seed=0),
+        )
 
 
 def test_pack_more_than_2_percent_unknown_is_said_with_the_ten_commonest_words(
@@ -89,6 +94,7 @@ def test_pack_more_than_2_percent_unknown_is_said_with_the_ten_commonest_words(
     assert blocks.figures == {
         "unknown_rate": blocks.text_unknown_rate,
         "refused_blocks": blocks.refused_blocks,
+        "fill": 1.0,
         "tail_tokens": blocks.tail_tokens,
     }
 
@@ -96,7 +102,7 @@ def test_pack_more_than_2_percent_unknown_is_said_with_the_ten_commonest_words(
 def test_pack_text_that_is_known_is_told_in_figures_without_advice(ray_session: None, tmp_path: Path) -> None:
     blocks, notices, _ = pack_shards(tmp_path, [*KNOWN, "? w1"])  # one in 802
     assert notices == [
-        f"tokens: {blocks.rows} blocks of 12; 0.12% of the text unknown, 0 blocks refused, "
+        f"tokens: {blocks.rows} blocks of 12, 100.0% full; 0.12% of the text unknown, 0 blocks refused, "
         f"{blocks.tail_tokens} tokens left over."
     ]
 

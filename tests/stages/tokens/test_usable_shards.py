@@ -32,7 +32,7 @@ def place(blocks: Blocks, number: int) -> Path:
 
 def test_fault_whole_shards_have_none(blocks: Blocks) -> None:
     for thorough in (False, True):
-        assert [fault(blocks.folder, shard, LENGTH, thorough) for shard in blocks.shards] == [None] * 3
+        assert [fault(blocks.folder, shard, LENGTH, ("ids",), thorough) for shard in blocks.shards] == [None] * 3
 
 
 def test_fault_a_flipped_bit_is_found_by_reading_all_a_cut_end_at_once(blocks: Blocks) -> None:
@@ -40,16 +40,16 @@ def test_fault_a_flipped_bit_is_found_by_reading_all_a_cut_end_at_once(blocks: B
     cut(place(blocks, 1))
     place(blocks, 2).unlink()
     flipped, short, gone = blocks.shards
-    assert fault(blocks.folder, flipped, LENGTH, thorough=False) is None
-    assert "part-00000.parquet cannot be read (" in str(fault(blocks.folder, flipped, LENGTH, thorough=True))
-    assert "part-00001.parquet cannot be read (" in str(fault(blocks.folder, short, LENGTH, thorough=False))
-    assert "part-00002.parquet is gone" in str(fault(blocks.folder, gone, LENGTH, thorough=False))
+    assert fault(blocks.folder, flipped, LENGTH, ("ids",), thorough=False) is None
+    assert "part-00000.parquet cannot be read (" in str(fault(blocks.folder, flipped, LENGTH, ("ids",), thorough=True))
+    assert "part-00001.parquet cannot be read (" in str(fault(blocks.folder, short, LENGTH, ("ids",), thorough=False))
+    assert "part-00002.parquet is gone" in str(fault(blocks.folder, gone, LENGTH, ("ids",), thorough=False))
 
 
 def test_fault_other_rows_or_another_block_length_are_said_with_both_numbers(blocks: Blocks) -> None:
     write_shard(place(blocks, 0), tiny_ids(22))
     write_shard(place(blocks, 1), tiny_ids(40, length=LENGTH + 1))
-    said = [fault(blocks.folder, shard, LENGTH, thorough=False) for shard in blocks.shards[:2]]
+    said = [fault(blocks.folder, shard, LENGTH, ("ids",), thorough=False) for shard in blocks.shards[:2]]
     assert "has 22 rows and should have 23" in str(said[0])
     assert f"blocks of {LENGTH + 1} tokens and should have {LENGTH}" in str(said[1])
 

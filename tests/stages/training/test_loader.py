@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from tiny import LENGTH, all_rows, tiny_rule
 
-from stages.distillation.data_order import Plan
-from stages.distillation.masking import mask
+from stages.distillation.data.data_order import Plan
+from stages.distillation.data.masking import mask
+from stages.distillation.data.rows import Rows
 from stages.tokens.blocks import Blocks
 from stages.training.loader import Share, read_rows, share_of, stream
 
@@ -26,7 +27,7 @@ def test_read_rows_any_order_with_repeats_is_what_pyarrow_reads(blocks: Blocks) 
     assert whole.shape == (72, LENGTH)
     rng = np.random.default_rng(0)
     for rows in (np.arange(72), rng.permutation(72), rng.integers(0, 72, 30), np.array([71]), np.array([22, 23])):
-        found = read_rows(blocks.folder, blocks.shards, rows)
+        found = read_rows(blocks.folder, blocks.shards, rows).ids_RL
         assert found.dtype == np.int32
         np.testing.assert_array_equal(found, whole[rows])
 
@@ -41,7 +42,7 @@ def expected_steps(share: Share, blocks: Blocks) -> dict[int, list[np.ndarray]]:
     whole, found = all_rows(blocks, blocks.shards), {}
     for window in share.plan.windows(0):
         for step, rows in enumerate(share.plan.window_batches(window, share.streams), start=window.first_step):
-            masked = mask(whole[rows], rows, epoch=window.epoch, seed=share.seed, rule=share.rule)
+            masked = mask(Rows(whole[rows]), rows, epoch=window.epoch, seed=share.seed, rule=share.rule)
             found[step] = [masked.input_ids_RL, masked.positions_RM, masked.labels_RM]
     return found
 

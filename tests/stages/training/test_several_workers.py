@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from trainings import CONFIG, SEED, Run, assert_bit_identical, here, kill_a_worker_at
 
-from stages.distillation.batch import micro_batches
-from stages.distillation.data_order import Plan
+from stages.distillation.data.batch import micro_batches
+from stages.distillation.data.data_order import Plan
 from stages.distillation.hardware import Precision, dtype_of
 from stages.distillation.schedule import learning_rate_factor
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update

@@ -8,7 +8,7 @@ import pytest
 from tiny import tiny_blocks
 from trainings import CONFIG, SEED, STEPS, Run, assert_bit_identical, damage, here, kill_a_worker_at
 
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
 from stages.errors import InputError, Preempted
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks

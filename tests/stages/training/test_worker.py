@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny import tiny_batch, tiny_bert
 
-from stages.distillation.batch import micro_batches
+from stages.distillation.data.batch import micro_batches
+from stages.distillation.data.masking import Masked
 from stages.distillation.hardware import dtype_of
-from stages.distillation.masking import Masked
 from stages.distillation.models.student import take_blocks
 from stages.distillation.schedule import dropout_seed
 from stages.models import load_model

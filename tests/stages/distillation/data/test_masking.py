@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.distillation.masking import Masked, MaskRule, mask, mask_rule, masked_per_block, uniforms
+from stages.distillation.data.masking import Masked, MaskRule, mask, mask_rule, masked_per_block, uniforms
+from stages.distillation.data.rows import Rows
 
 SPECIAL, MASK_ID, VOCAB, LENGTH = (0, 1, 2, 3, 4), 4, 100, 64
 M = 9  # floor(0.15 · 62 + 0.5)
@@ -25,7 +26,7 @@ def rule(counts: np.ndarray | None = None, length: int = LENGTH, **changes: floa
 
 def masked(ids: np.ndarray, epoch: int = 0, seed: int = 7, rows: np.ndarray | None = None) -> Masked:
     rows = np.arange(len(ids)) if rows is None else rows
-    return mask(ids, rows, epoch=epoch, seed=seed, rule=rule())
+    return mask(Rows(ids), rows, epoch=epoch, seed=seed, rule=rule())
 
 
 def overlap(a: Masked, b: Masked) -> float:
@@ -111,7 +112,7 @@ def test_mask_inclusion_frequencies_are_those_of_sequential_sampling_by_smoothed
     made, trials = rule(counts, length=24, rate=0.2), 6000
     hits, reference = np.zeros(24), np.zeros(24)
     for epoch in range(trials):
-        hits[mask(ids, np.array([3]), epoch=epoch, seed=1, rule=made).positions_RM[0]] += 1
+        hits[mask(Rows(ids), np.array([3]), epoch=epoch, seed=1, rule=made).positions_RM[0]] += 1
     weight = np.where(np.isin(ids[0], SPECIAL), 0, counts[ids[0]] ** -0.7)
     rng = np.random.default_rng(2)
     for _ in range(trials):

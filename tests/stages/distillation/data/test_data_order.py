@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from stages.distillation.data_order import Plan
+from stages.distillation.data.data_order import Plan
 from stages.errors import InputError
 
 

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.distillation.data.rows import Rows
+
 KEEP_FROM, RANDOM_FROM = 0.8, 0.9
 """A chosen position: [MASK] below 0.8, kept from 0.8, a random id from 0.9 (BERT, section 3.1: 80 / 10 / 10 %)."""
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A masked batch. `input_ids_RL` is what both models read; `labels_RM` is what stood at `positions_RM`."""
+    """A masked batch. `input_ids_RL` is what both models read; `labels_RM` is what stood at `positions_RM`; where the
+    pieces lie (None: no borders) is as in `Rows`."""
 
     input_ids_RL: NDArray[np.int32]
     positions_RM: NDArray[np.int32]
     labels_RM: NDArray[np.int32]
+    segments_RL: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,14 @@ def uniforms(rows: NDArray[np.int64], epoch: int, seed: int, draws: int) -> NDAr
     return out
 
 
-def mask(ids_RL: NDArray[np.int32], rows: NDArray[np.int64], *, epoch: int, seed: int, rule: MaskRule) -> Masked:
-    """Mask the blocks `ids_RL`, whose stable row numbers are `rows`, as they are seen in `epoch`.
+def mask(blocks: Rows, rows: NDArray[np.int64], *, epoch: int, seed: int, rule: MaskRule) -> Masked:
+    """Mask the `blocks`, whose stable row numbers are `rows`, as they are seen in `epoch`.
 
     Exactly M positions a row, drawn without replacement with probability proportional to their token's weight: the
     M smallest of Exp(1) / weight (Efraimidis & Spirakis 2006). Raises ValueError where a block has fewer than M
     maskable positions; packing refuses such blocks.
     """
+    ids_RL = blocks.ids_RL
     _, length = ids_RL.shape
     m = rule.masked_per_block
     u = uniforms(rows, epoch, seed, length + 2 * m)
@@ -96,4 +101,4 @@ def mask(ids_RL: NDArray[np.int32], rows: NDArray[np.int64], *, epoch: int, seed
     shown_RM = np.where(fate_RM < KEEP_FROM, rule.mask_id, np.where(fate_RM < RANDOM_FROM, labels_RM, random_RM))
     input_ids_RL = ids_RL.copy()
     np.put_along_axis(input_ids_RL, positions_RM, shown_RM.astype(np.int32), axis=1)
-    return Masked(input_ids_RL, positions_RM.astype(np.int32), labels_RM)
+    return Masked(input_ids_RL, positions_RM.astype(np.int32), labels_RM, blocks.segments_RL)

@@ -1,0 +1,61 @@
+"""Masked rows as a device computes them: cut into micro-batches, and copied there without anybody waiting."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stages.distillation.data.masking import Masked
+from stages.distillation.data.rows import PADDING, places
+from stages.distillation.data.segments import Segments
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A masked micro-batch on the device: ids as both models read them, masked positions, what stood there, and where
+    the pieces of its blocks lie (None: each is one line without padding)."""
+
+    input_ids_RL: Tensor
+    positions_RM: Tensor
+    labels_RM: Tensor
+    segments: Segments | None = None
+
+    def first(self, device: torch.device) -> "Batch":
+        """Its first row alone, on `device`."""
+        segments = None if self.segments is None else self.segments.first(device)
+        ids, positions, labels = (t[:1].to(device) for t in (self.input_ids_RL, self.positions_RM, self.labels_RM))
+        return Batch(ids, positions, labels, segments)
+
+    def masked_index(self) -> Tensor:
+        """Indices (R · M,) of the masked positions in the flattened (R · L) batch."""
+        rows, length = self.input_ids_RL.shape
+        starts = torch.arange(0, rows * length, length, device=self.input_ids_RL.device).unsqueeze(1)
+        return (starts + self.positions_RM).flatten()
+
+
+def micro_batches(masked: Masked, size: int, device: torch.device) -> list[Batch]:
+    """A worker's rows of one global batch, cut into micro-batches on its device."""
+    tensors = [on_device(a, device).split(size) for a in (masked.input_ids_RL, masked.positions_RM, masked.labels_RM)]
+    ids, positions, labels = tensors
+    borders = None if masked.segments_RL is None else _segments(masked.segments_RL, size, device)
+    return [Batch(ids[i], positions[i], labels[i], None if borders is None else borders[i]) for i in range(len(ids))]
+
+
+def _segments(segments_RL: NDArray[np.int16], size: int, device: torch.device) -> list[Segments]:
+    numbers = on_device(segments_RL, device).split(size)
+    within = on_device(places(segments_RL), device).split(size)
+    # Counted here, on the host: how many positions are no padding is the shape of what the losses go through, and a
+    # device that was asked for it would have to be waited for.
+    starts = range(0, len(segments_RL), size)
+    real = [on_device(np.flatnonzero(segments_RL[i : i + size].ravel() != PADDING), device) for i in starts]
+    return [Segments(*part) for part in zip(numbers, within, real, strict=True)]
+
+
+def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """As int64. To a GPU from pinned memory: a copy from other memory would have the host wait for the step before,
+    and then the next step's kernels are launched late."""
+    tensor = torch.as_tensor(array).to(torch.int64)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

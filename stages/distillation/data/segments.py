@@ -1,0 +1,35 @@
+"""Where the pieces of a micro-batch's blocks lie, as models and losses need it on a device.
+
+Shapes: R rows, L length, N positions that are no padding.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The pieces of a micro-batch's rows. Padding is a piece of its own: it attends to itself, and counts nowhere."""
+
+    numbers_RL: Tensor
+    """Which piece of its row each position belongs to."""
+    places_RL: Tensor
+    """How far from its piece's start each position is."""
+    real_N: Tensor
+    """Indices, in the flattened (R · L) batch and ascending, of the positions that are no padding."""
+
+    def first(self, device: torch.device) -> "Segments":
+        """Of the first row alone, on `device`."""
+        real_N = self.real_N[self.real_N < self.numbers_RL.shape[1]]
+        return Segments(self.numbers_RL[:1].to(device), self.places_RL[:1].to(device), real_N.to(device))
+
+    def together_R1LL(self) -> Tensor:
+        """Whether two positions are of one piece, (R, 1, L, L) bool."""
+        return (self.numbers_RL.unsqueeze(2) == self.numbers_RL.unsqueeze(1)).unsqueeze(1)
+
+    def added_R1LL(self, dtype: torch.dtype) -> Tensor:
+        """The same as what is added to attention's logits: 0, or the dtype's lowest number between two pieces."""
+        apart = self.together_R1LL().logical_not_()
+        return torch.zeros(apart.shape, dtype=dtype, device=apart.device).masked_fill_(apart, torch.finfo(dtype).min)

@@ -1,0 +1,84 @@
+"""Documents to pieces: what the teacher's own tokenizer makes of a document, cut where it is too long for a block.
+
+A document that fits is one piece, read as the teacher was taught to read it. One that does not is cut at the end of a
+sentence; where a block's length has none, between two words; where it has none, between two tokens.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sentencex
+from tokenizers import Encoding, Tokenizer
+
+from stages.tokens.vocabulary import Vocabulary
+
+_SURELY_LONG = 2
+"""Characters of a text for each token that fits in a piece, above which it is tokenised with the places of its tokens
+at once: nearly all such texts have to be cut, and tokenising the others without is faster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutter:
+    """How documents become pieces of at most `length` tokens, start and end tokens among them."""
+
+    tokenizer: Tokenizer
+    start: tuple[int, ...]
+    end: tuple[int, ...]
+    length: int
+    language: str
+    """Of the text, for the ends of its sentences: ISO 639-1."""
+
+    @property
+    def inner(self) -> int:
+        """Tokens of text that a piece has room for."""
+        return self.length - len(self.start) - len(self.end)
+
+    def cut(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """For each document its pieces, as ids without start and end tokens; none for one without tokens."""
+        found: list[list[list[int]] | None] = [None] * len(texts)
+        short = [i for i, text in enumerate(texts) if len(text) <= _SURELY_LONG * self.inner]
+        encoded = self.tokenizer.encode_batch_fast([texts[i] for i in short], add_special_tokens=False)
+        for i, one in zip(short, encoded, strict=True):
+            if len(ids := one.ids) <= self.inner:
+                found[i] = [ids] if ids else []
+        rest = [i for i, pieces in enumerate(found) if pieces is None]
+        placed = self.tokenizer.encode_batch([texts[i] for i in rest], add_special_tokens=False)
+        cut = {i: self._pieces(texts[i], one) for i, one in zip(rest, placed, strict=True)}
+        return [cut[i] if pieces is None else pieces for i, pieces in enumerate(found)]
+
+    def _pieces(self, text: str, encoded: Encoding) -> list[list[int]]:
+        ids = encoded.ids
+        if len(ids) <= self.inner:
+            return [ids] if ids else []
+        # A byte-level token may hold the space before its word: a sentence begins with the first token that ends in it.
+        ends, words = [end for _, end in encoded.offsets], encoded.word_ids
+        starts = [found["start_index"] for found in sentencex.get_sentence_boundaries(self.language, text)]
+        sentences = [bisect_right(ends, start) for start in starts]
+        new_words = [i for i in range(1, len(ids)) if words[i] != words[i - 1]]
+        return [ids[begin:end] for begin, end in spans(len(ids), self.inner, sentences, new_words)]
+
+
+def spans(tokens: int, most: int, *borders: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(begin, end) of pieces of at most `most` of `tokens` tokens, one after the other: each as long as can be and
+    ending at one of the first `borders` (ascending places between tokens), or of the next ones, or anywhere."""
+    begin = 0
+    while tokens - begin > most:
+        cuts = (_last(places, begin, begin + most) for places in borders)
+        end = next((cut for cut in cuts if cut is not None), begin + most)
+        yield begin, end
+        begin = end
+    yield begin, tokens
+
+
+def _last(places: Sequence[int], after: int, upto: int) -> int | None:
+    index = bisect_right(places, upto) - 1
+    return places[index] if index >= 0 and places[index] > after else None
+
+
+def cutter(tokenizer: Tokenizer, vocabulary: Vocabulary, length: int, language: str) -> Cutter:
+    """With the start and end tokens that the tokenizer itself puts around a text; BERT's where its file names none."""
+    ids = tokenizer.encode("", add_special_tokens=True).ids
+    half = len(ids) // 2
+    start, end = (ids[:half], ids[half:]) if ids else ([vocabulary.cls_id], [vocabulary.sep_id])
+    return Cutter(tokenizer=tokenizer, start=tuple(start), end=tuple(end), length=length, language=language)

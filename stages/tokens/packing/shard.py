@@ -1,0 +1,149 @@
+"""One document shard to one Parquet file of blocks, in bounded memory.
+
+`documents`: every document is read by itself, as the teacher's tokenizer delivers it; several, or their pieces, share a
+block, whose end is padding that weighs nothing (`pieces.py`, `best_fit.py`). `stream`: RoBERTa's full sentences
+(section 4.2); documents are tokenised whole, joined by [SEP] and cut to length, every block is `[CLS] … [SEP]` without
+padding, and what is left at a shard's end is dropped and counted.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from stages.corpus.documents import documents
+from stages.distillation.data.rows import Rows
+from stages.storage import Folder, filesystem_of
+from stages.tokens.config import MAX_MASK_RATE, TokensConfig
+from stages.tokens.packing.documents import Documents
+from stages.tokens.packing.pieces import cutter
+from stages.tokens.packing.stream import Stream
+from stages.tokens.text_tokenizer import text_tokenizer
+from stages.tokens.unknown import UnknownWords
+from stages.tokens.vocabulary import Vocabulary
+
+ROW_GROUP = 1024
+"""Blocks of a Parquet row group, at least: what is read together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What one task found out about the shard it packed."""
+
+    rows: int
+    kept: int
+    """Tokens in these rows, padding left out."""
+    tail: int
+    refused: int
+    counts_V: NDArray[np.int64]
+    digest: str
+    tokens: int
+    """Of the text, before it was cut into blocks."""
+    unknown: int
+    """How many of `tokens` are [UNK]."""
+    unknown_words: dict[str, int]
+    """The commonest words behind them, counted in a sample."""
+
+
+class Packer(Protocol):
+    """Turns a shard's documents into blocks, and holds what has filled no block yet."""
+
+    def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
+        """Take documents; returns each one's ids as the text gave them, and the blocks that are settled now."""
+
+    def finish(self) -> Rows:
+        """The blocks that are left, when no document is."""
+
+    @property
+    def tail(self) -> int:
+        """Tokens that are in no block and will be in none."""
+
+
+def pack_shard(
+    config: TokensConfig,
+    source: Folder,
+    name: str,
+    tokenizer_json: str,
+    vocabulary: Vocabulary,
+    target: Folder,
+    language: str = "en",
+) -> Packed:
+    """Pack one document shard into one Parquet file of blocks, in bounded memory."""
+    tokenizer = text_tokenizer(tokenizer_json)
+    unknown = UnknownWords(tokenizer, vocabulary.unk_id)
+    packer: Packer = (
+        Stream(tokenizer, config.block_length, vocabulary)
+        if config.packing == "stream"
+        else Documents(cutter(tokenizer, vocabulary, config.block_length, language), vocabulary)
+    )
+    filesystem, path = filesystem_of((target / name).uri)
+    filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+    with filesystem.open_output_stream(path) as sink, _Writer(sink, config, vocabulary) as writer:
+        for texts in documents(source, name):
+            encoded, rows = packer.add(texts)
+            unknown.add(texts, encoded)
+            writer.write(rows)
+        writer.write(packer.finish())
+    return Packed(
+        rows=writer.rows,
+        kept=int(writer.counts_V.sum()),
+        tail=packer.tail,
+        refused=writer.refused,
+        counts_V=writer.counts_V,
+        digest=writer.digest.hexdigest(),
+        tokens=unknown.tokens,
+        unknown=unknown.unknown,
+        unknown_words=unknown.words,
+    )
+
+
+def schema_of(config: TokensConfig) -> pa.Schema:
+    """The columns of a shard: `ids`, and `segments` where a block has borders."""
+    types = {"ids": pa.int32()} | ({"segments": pa.int16()} if config.packing == "documents" else {})
+    return pa.schema([pa.field(n, pa.list_(t, config.block_length), nullable=False) for n, t in types.items()])
+
+
+def maskable(ids_RL: NDArray[np.int32], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """How many positions of each block could be masked, (R,)."""
+    return (~np.isin(ids_RL, vocabulary.special_ids)).sum(axis=1)
+
+
+class _Writer:
+    """Writes blocks of which enough could be masked, and counts what it writes and what it refuses."""
+
+    def __init__(self, sink: pa.NativeFile, config: TokensConfig, vocabulary: Vocabulary) -> None:
+        self.config, self.vocabulary = config, vocabulary
+        self.counts_V, self.digest = np.zeros(vocabulary.size, dtype=np.int64), hashlib.sha256()
+        self.rows = self.refused = 0
+        self._pending = schema_of(config).empty_table()
+        self._file = pq.ParquetWriter(sink, self._pending.schema, compression="zstd", write_page_checksum=True)
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._file.write_table(self._pending)
+        self._file.close()
+
+    def write(self, rows: Rows) -> None:
+        """Blocks, in whole row groups."""
+        keep_R = maskable(rows.ids_RL, self.vocabulary) >= MAX_MASK_RATE * (self.config.block_length - 2)
+        self.refused += int((~keep_R).sum())
+        rows = rows[keep_R]
+        self.rows += len(rows)
+        self.counts_V += np.bincount(rows.tokens, minlength=self.vocabulary.size)
+        columns: list[NDArray[Any]] = [rows.ids_RL, *([] if rows.segments_RL is None else [rows.segments_RL])]
+        for column in columns:
+            self.digest.update(column.tobytes())
+        length = self.config.block_length
+        arrays = [pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), length) for column in columns]
+        self._pending = pa.concat_tables([self._pending, pa.table(arrays, schema=self._pending.schema)])
+        if len(self._pending) >= ROW_GROUP:
+            self._file.write_table(self._pending, row_group_size=len(self._pending))
+            self._pending = self._pending.slice(len(self._pending))
