@@ -10,8 +10,8 @@ from stages.tokens.vocabulary import Vocabulary
 
 
 class Stream:
-    """A `Packer` of the packing `stream`: joins documents by [SEP] and cuts the line into blocks; keeps what has filled no
-    block yet."""
+    """A `Packer` of the packing `stream`: joins documents by [SEP], cuts the line into blocks, keeps what has filled none
+    yet."""
 
     def __init__(self, tokenizer: Tokenizer, block_length: int, vocabulary: Vocabulary) -> None:
         self.tokenizer, self.inner, self.vocabulary = tokenizer, block_length - 2, vocabulary
