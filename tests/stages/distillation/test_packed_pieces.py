@@ -11,6 +11,7 @@ from stages.distillation.data.masking import Masked, MaskRule, mask
 from stages.distillation.data.rows import Rows, places
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.family import MaskedLM, encode
+from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.models.student import take_blocks
 from stages.distillation.score import compare, predict, score
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate
@@ -76,7 +77,7 @@ def plain_loss(student: MaskedLM, teacher: MaskedLM, masked: Masked, weights: Lo
 
 
 @pytest.mark.parametrize("which", ["teacher", "student"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", PIECES])
 def test_encode_hidden_states_of_a_packed_block_are_its_pieces_one_by_one(which: str, attention: str) -> None:
     model = dict(zip(("student", "teacher"), models(), strict=True))[which].eval()
     model.set_attn_implementation(attention)
