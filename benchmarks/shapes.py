@@ -18,6 +18,7 @@ from stages.distillation.data.masking import mask, mask_rule
 from stages.distillation.data.rows import Rows
 from stages.distillation.hardware import attention_for, dtype_of
 from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.compiled import compile_blocks
 from stages.distillation.models.frozen import freeze
 from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
@@ -115,7 +116,12 @@ def pieces_of(shape: Shape, rows: int, device: torch.device) -> Batch:
 
 
 def ours(
-    shape: Shape, device: torch.device, *, packing: Literal["documents", "stream"] = "stream", attention: str = ""
+    shape: Shape,
+    device: torch.device,
+    *,
+    packing: Literal["documents", "stream"] = "stream",
+    attention: str = "",
+    compiled: bool = False,
 ) -> Callable[[int], None]:
     """A whole optimiser step as a training does it, over so many rows: forward, backward, clipping, AdamW."""
     teacher = teacher_of(shape, device)
@@ -127,6 +133,9 @@ def ours(
     packed: dict[int, Batch] = {}
     arithmetic = arithmetic_of(device)
     frozen = freeze(teacher, arithmetic.dtype)
+    if compiled:
+        compile_blocks(student)
+        compile_blocks(frozen)
     optimizer = adamw(student, learning_rate=1e-5, weight_decay=0.0)
 
     def step(rows: int) -> None:

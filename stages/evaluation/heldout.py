@@ -7,6 +7,7 @@ import torch
 
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import mask, mask_rule
+from stages.distillation.models.compiled import uncompiled
 from stages.distillation.models.family import MaskedLM
 from stages.distillation.score import Closeness, Scores, compare, predict, score
 from stages.tokens.blocks import Blocks
@@ -52,11 +53,12 @@ def score_all(model: MaskedLM, held: Heldout, teacher: MaskedLM | None = None) -
     was_training = model.training
     model.eval()
     scores, closeness = [], []
-    for batch in held.batches:
-        prediction = predict(model, batch)
-        scores.append(score(prediction, batch))
-        if teacher is not None:
-            closeness.append(compare(prediction, predict(teacher, batch), batch))
+    with uncompiled():
+        for batch in held.batches:
+            prediction = predict(model, batch)
+            scores.append(score(prediction, batch))
+            if teacher is not None:
+                closeness.append(compare(prediction, predict(teacher, batch), batch))
     model.train(was_training)
     joined = Scores(*(torch.cat([getattr(s, name) for s in scores]) for name in ("mlm_loss", "top1")))
     if teacher is None:

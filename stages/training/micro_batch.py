@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import Masked
+from stages.distillation.models.compiled import uncompiled
 from stages.distillation.step import accumulate
 from stages.training.micro_batch_search import fitting
 from stages.training.session import Session
@@ -39,7 +40,8 @@ def micro_batch_of(session: Session) -> int:
 
     def trial(rows: int) -> None:
         try:
-            accumulate(module, session.teacher, [placeholder(session, rows)], session.counts, session.arithmetic)
+            with uncompiled():
+                accumulate(module, session.teacher, [placeholder(session, rows)], session.counts, session.arithmetic)
         finally:
             session.optimizer.zero_grad(set_to_none=True)
 

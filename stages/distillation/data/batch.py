@@ -54,15 +54,8 @@ def _segments(segments_RL: NDArray[np.int16], size: int, device: torch.device) -
         rows = slice(start, start + size)
         real = np.flatnonzero(segments_RL[rows].ravel() != PADDING)
         ends = np.append(np.flatnonzero(places_RL[rows].ravel() == 0), segments_RL[rows].size)
-        found.append(
-            Segments(
-                numbers[index],
-                within[index],
-                on_device(real, device),
-                on_device(ends, device, torch.int32),
-                longest=int(places_RL[rows].max()) + 1,
-            )
-        )
+        counted = on_device(real, device), on_device(ends, device, torch.int32)
+        found.append(Segments(numbers[index], within[index], *counted))
     return found
 
 

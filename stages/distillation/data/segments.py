@@ -21,15 +21,12 @@ class Segments:
     """Indices, in the flattened (R · L) batch and ascending, of the positions that are no padding."""
     ends_P: Tensor
     """Where the pieces of all rows, padding among them, end in the flattened batch, int32, ascending from 0."""
-    longest: int
-    """Positions of the longest of them, or more."""
 
     def first(self, device: torch.device) -> "Segments":
         """Of the first row alone, on `device`."""
         real_N = self.real_N[self.real_N < self.numbers_RL.shape[1]]
         ends_P = self.ends_P[self.ends_P <= self.numbers_RL.shape[1]]
-        first = (t.to(device) for t in (self.numbers_RL[:1], self.places_RL[:1], real_N, ends_P))
-        return Segments(*first, longest=self.longest)
+        return Segments(*(t.to(device) for t in (self.numbers_RL[:1], self.places_RL[:1], real_N, ends_P)))
 
     def together_R1LL(self) -> Tensor:
         """Whether two positions are of one piece, (R, 1, L, L) bool."""
