@@ -14,7 +14,7 @@ from stages.context import StageContext
 from stages.storage import Folder
 from stages.tokens.config import TokensConfig
 from stages.tokens.packing.best_fit import BestFit, best_fit
-from stages.tokens.packing.pieces import cutter, spans
+from stages.tokens.packing.pieces import cutter, sentence_starts, spans
 from stages.tokens.packing.shard import pack_shard
 from stages.tokens.stage import pack
 from stages.tokens.text_tokenizer import text_tokenizer
@@ -78,6 +78,13 @@ def test_cut_a_sentence_that_is_too_long_ends_between_words() -> None:
 
 def test_cut_a_word_that_is_too_long_ends_between_tokens() -> None:
     assert cut("a" * 23) == [[A, *[AA] * 9], [AA] * 10, [AA] * 3]
+
+
+def test_sentences_end_before_white_space_or_with_a_mark_that_needs_none() -> None:
+    """A reaction's molecules are no sentences; Chinese has no spaces."""
+    assert sentence_starts("CC(C)=O.COc1ccc.C>>C", "en") == [0]
+    assert sentence_starts("Mr. Smith saw it. He left.", "en") == [0, 18]
+    assert sentence_starts("我是人。你好！他走了。", "zh") == [0, 4, 7]
 
 
 def test_cut_loses_no_token_and_makes_no_piece_longer_than_a_block() -> None:
