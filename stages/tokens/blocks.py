@@ -42,6 +42,8 @@ class Blocks:
     """Share of [UNK] among all the text's tokens, those of refused and of held-out blocks included."""
     unknown_words: tuple[str, ...] = ()
     """The commonest words that became [UNK], the commonest first."""
+    heldout_rows: tuple[int, int] | None = None
+    """Of the held-out blocks those to be scored on, from the first to before the second; None: all."""
 
     @property
     def rows(self) -> int:
