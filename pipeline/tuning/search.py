@@ -44,9 +44,8 @@ def search(
     _fit(task, TrialEvents(task, ledger, children), tune.trials - len(over), search_alg=proposals, scheduler=scheduler)
 
 
-def repeat(task: Task, runs: Ledger, trials: Ledger, children: Children) -> None:
-    """Run what `runs` holds and is not completed yet, each to the end of the budget; they confirm some of `trials`."""
-    waiting = [trial for trial in runs.trials if trial.state != "completed"]
+def repeat(task: Task, runs: Ledger, waiting: Sequence[Trial], trials: Ledger, children: Children) -> None:
+    """Run those of `runs` that are `waiting`, each to the end of the budget; they confirm some of `trials`."""
     _fit(task, TrialEvents(task, runs, children, parents=trials), len(waiting), search_alg=Waiting(waiting))
 
 
