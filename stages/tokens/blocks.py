@@ -18,6 +18,8 @@ class Shard:
 
     name: str
     rows: int
+    half: int | None = None
+    """Where no document lies on both sides: about the middle row of a held-out shard in the packing `documents`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class Blocks:
     """The commonest words that became [UNK], the commonest first."""
     packing: Literal["documents", "stream"] = "stream"
     """As `TokensConfig` says it; a record from before there was another says nothing of it."""
+    heldout_rows: tuple[int, int] | None = None
+    """Of the held-out blocks those to be scored on, from the first to before the second; None: all."""
 
     @property
     def rows(self) -> int:

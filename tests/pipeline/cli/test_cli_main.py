@@ -21,7 +21,7 @@ from pipeline.records.record import Record, identify, write_record
 from pipeline.runtime.environment import environment
 from pipeline.runtime.signals import Terminated
 from pipeline.tuning.config import PAPER, TuneConfig, dimension
-from pipeline.tuning.verdict import Confirmed, Search, judge
+from pipeline.tuning.verdict import Confirmed, Search
 from stages.errors import ConfigError, InputError, Preempted
 from stages.storage import Folder
 
@@ -241,8 +241,8 @@ def better(tmp_path: Path) -> Search:
     """A finished search in runs/demo; its trial 7 is better than the paper's setting."""
     folder = Folder(str(tmp_path / "runs" / "demo" / "search" / "aa00"))
     setting = {"temperature": 3.25, "alpha_ce": 4.0, "alpha_mlm": 3.5, "alpha_cos": 0.5, "ce_positions": "all"}
-    paper = Confirmed(trial=0, setting={**PAPER, "ce_positions": "masked"}, values=(2.0, 2.0))
-    best = Confirmed(trial=7, setting=setting, values=(1.5, 1.25))
+    paper = Confirmed(trial=0, setting={**PAPER, "ce_positions": "masked"}, values=(2.0, 2.0, 2.0))
+    best = Confirmed(trial=7, setting=setting, values=(1.5, 1.4, 1.45))
     search = Search(
         folder=folder,
         mlflow_run_id=SEARCH,
@@ -253,9 +253,8 @@ def better(tmp_path: Path) -> Search:
         tokens_spent=400_000,
         full_budget_tokens=100_000,
         confirm_tokens=600_000,
-        seeds=(11, 12),
+        seeds=(11, 12, 13),
         confirmed=(paper, best),
-        verdict=judge(paper, [best]),
     )
     record = Record(
         fingerprint="aa00",
