@@ -93,17 +93,23 @@ def rows_of(batch: Batch, rows: int) -> Batch:
 
 
 def pieces_of(shape: Shape, rows: int, device: torch.device) -> Batch:
-    """Rows of several documents each, as `documents` packs them: pieces of a quarter of a block on average (lengths
-    log-normal, as of paragraphs), padding behind the last; masked positions among the text's."""
+    """Rows of several documents each, as `documents` packs them: lengths as of a book's paragraphs (log-normal, 165
+    tokens on average), cut in a block's last third, padding behind the last; masked positions among the text's."""
     rng, length = np.random.default_rng(0), shape.length
     fit, taken = BestFit(length=length, pad_id=0, window=256), 0
     parts: list[Rows] = []
-    while taken < rows:
-        sizes = np.clip(rng.lognormal(np.log(length / 5), 0.7, 1000), 8, length).astype(int)
+    while taken < max(rows, 256):
+        sizes: list[int] = []
+        for left in np.maximum(rng.lognormal(np.log(100), 1.0, 1000), 8).astype(int).tolist():
+            while left > length:
+                sizes.append(int(rng.integers(2 * length // 3, length + 1)))
+                left -= sizes[-1]
+            sizes.append(max(3, left))
         parts.append(fit.add([2, *rng.integers(5, shape.vocabulary, size - 2).tolist(), 3] for size in sizes))
         taken += len(parts[-1])
     segments = [part.segments_RL for part in parts if part.segments_RL is not None]
-    blocks = Rows(np.concatenate([part.ids_RL for part in parts]), np.concatenate(segments))[:rows]
+    every = Rows(np.concatenate([part.ids_RL for part in parts]), np.concatenate(segments))
+    blocks = every[np.linspace(0, len(every) - 1, rows).astype(int)]
     rule = mask_rule(
         np.ones(shape.vocabulary, dtype=np.int64),
         special_ids=(0, 1, 2, 3, 4),
