@@ -10,6 +10,7 @@ from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
+from pipeline.records.pins import pinned
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
@@ -32,14 +33,16 @@ from stages.storage import Folder
 from stages.teacher.examine import TAG, examined
 
 
-def tune(config: PipelineConfig, console: Console) -> Search:
+def tune(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Search:
     """Search, confirm, and say whether anything is better than the paper's setting; recorded as a stage is.
 
     A search that was killed goes on where it was; a finished one is only shown. Raises what `pipeline.run.run` does.
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    config, pins = pinned(config, workdir, console.say, refresh=refresh)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
+        pins.write(workdir)
         return _tune(config, workdir, console, stop)
 
 

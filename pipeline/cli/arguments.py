@@ -20,7 +20,7 @@ OWN = {
 }
 """The commands that take a config, with their own options that have a value. What is neither one of these nor a flag is
 a field of the config."""
-_FLAGS = ("verbose", "help")
+_FLAGS = ("verbose", "refresh", "help")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], Assignments]:

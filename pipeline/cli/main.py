@@ -67,11 +67,11 @@ def _act(words: list[str]) -> None:
     command = parse(words)
     match command:
         case Run():
-            _run(config_of(command, fields), command.verbose)
+            _run(config_of(command, fields), command)
         case Tune():
-            _tune(config_of(command, fields), command.verbose)
+            _tune(config_of(command, fields), command)
         case Describe():
-            _describe(config_of(command, fields), command.verbose)
+            _describe(config_of(command, fields), command)
         case Fill():
             _fill(command.text, command.run)
         case Ui():
@@ -97,25 +97,25 @@ def _help(command: str, recipe: str) -> None:
     tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
 
 
-def _run(config: PipelineConfig, verbose: bool) -> None:
+def _run(config: PipelineConfig, command: Run) -> None:
     from pipeline.cli.console import Console
     from pipeline.run import run
 
-    run(config, Console(verbose=verbose))
+    run(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _tune(config: PipelineConfig, verbose: bool) -> None:
+def _tune(config: PipelineConfig, command: Tune) -> None:
     from pipeline.cli.console import Console
     from pipeline.tune import tune
 
-    tune(config, Console(verbose=verbose))
+    tune(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _describe(config: PipelineConfig, verbose: bool) -> None:
+def _describe(config: PipelineConfig, command: Describe) -> None:
     from pipeline.cli.console import Console
     from pipeline.run import describe
 
-    describe(config, Console(verbose=verbose))
+    describe(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
 def _fill(text: str, run: str) -> None:
