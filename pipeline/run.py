@@ -26,7 +26,7 @@ from pipeline.records.products import Products
 from pipeline.records.report import read_report
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, begin_run, check_writable, end_run
-from pipeline.runtime.cluster import cluster
+from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.lock import alone
 from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
@@ -142,7 +142,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
         preflighted(there),
         tracked(there.tracking, told, console.say) as live,
     ):
-        stop.listen()
+        stop.listen(is_gone)
         say_elsewhere(config, workdir, live, console)
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id, tracking_uri=live.store.uri)

@@ -14,7 +14,7 @@ from pipeline.records.pins import pinned
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
-from pipeline.runtime.cluster import cluster
+from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
@@ -71,7 +71,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         preflighted(there),
         tracked(there.tracking, about, console.say) as live,
     ):
-        stop.listen()
+        stop.listen(is_gone)
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
             (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         note_run(live, found.folder)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
 from pipeline.runtime.local_ray import environ, job_config, own_session, temporary_folder, token
 from pipeline.runtime.proxy import bypass_loopback
@@ -66,6 +67,13 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
             _temp_dir=temporary_folder(),
             _node_ip_address=LOOPBACK,
         )
+
+
+def is_gone() -> bool:
+    """Whether a server of the local Ray has ended though nobody here has ended it; never of a cluster's."""
+    node = ray._private.worker._global_node
+    ended = () if node is None else node.dead_processes()
+    return any(kind in (PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET) for kind, _ in ended)
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ray._private import services
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # compiled
 from ray.job_config import JobConfig
 
 from stages.errors import InputError
@@ -58,8 +58,8 @@ def temporary_folder() -> str:
         if folder and len(os.fsencode(folder)) <= MOST_BYTES and _is_writable(folder):
             return folder
     raise InputError(
-        f"Ray has no place for its sockets: {given} is too long or cannot be written, nor can /tmp; set RAY_TMPDIR to a "
-        f"folder whose name has at most {MOST_BYTES - len('/ray')} bytes."
+        f"Ray has no place for its sockets: {given} is too long or cannot be written, nor can /tmp; set RAY_TMPDIR to "
+        f"a folder whose name has at most {MOST_BYTES - len('/ray')} bytes."
     )
 
 
