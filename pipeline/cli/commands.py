@@ -15,7 +15,8 @@ _Flag = tyro.conf.FlagCreatePairsOff[bool]
 class Run:
     """Run the pipeline; what is recorded already is reused. `distil run RECIPE --help` shows every field.
 
-    Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`.
+    Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`; a list is one word with commas,
+    several words, or JSON in quotes.
     """
 
     recipe: _Recipe = None

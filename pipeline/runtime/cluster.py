@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
-from pipeline.runtime.local_ray import environ, job_config, own_session, temporary_folder, token
+from pipeline.runtime.local_ray import environ, job_config, own_session, short_tmpdir, temporary_folder, token
 from pipeline.runtime.proxy import bypass_loopback
 from stages.cluster_capacity import may_grow
 
@@ -51,7 +51,9 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Several trainings at a time have more processes than Ray expects of two CPUs, and it warns of each further one.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(4 * cpus))
-    told = {**token(), "PYTHONSAFEPATH": "1"}  # nobody's script in the working directory is one of Ray's modules
+    folder = temporary_folder()
+    # The last of these: nobody's script in the working directory is taken for one of Ray's modules.
+    told = {**token(), **short_tmpdir(folder), "PYTHONSAFEPATH": "1"}
     if state:
         port = free_port()
         told |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
@@ -64,7 +66,7 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
             log_to_driver=verbose,
             logging_level="INFO" if verbose else "ERROR",
             job_config=job_config(),
-            _temp_dir=temporary_folder(),
+            _temp_dir=folder,
             _node_ip_address=LOOPBACK,
         )
 

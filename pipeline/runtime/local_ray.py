@@ -17,8 +17,12 @@ from ray.job_config import JobConfig
 
 from stages.errors import InputError
 
-MOST_BYTES = 107 - len("/session_2026-11-27_01-12-12_599933_1234567/sockets/plasma_store")
-"""Of the folder for Ray's sessions: the address of a Unix socket has 107 bytes."""
+_ADDRESS_BYTES = 107
+"""Of a Unix socket's address."""
+MOST_BYTES = _ADDRESS_BYTES - len("/session_2026-11-27_01-12-12_599933_1234567/sockets/plasma_store")
+"""Of the folder for Ray's sessions."""
+_OF_PYTHON = "/pymp-12345678/listener-12345678"
+"""What multiprocessing, of which Ray's dashboard makes use, puts into TMPDIR."""
 
 
 def token() -> dict[str, str]:
@@ -61,6 +65,14 @@ def temporary_folder() -> str:
         f"Ray has no place for its sockets: {given} is too long or cannot be written, nor can /tmp; set RAY_TMPDIR to "
         f"a folder whose name has at most {MOST_BYTES - len('/ray')} bytes."
     )
+
+
+def short_tmpdir(folder: str) -> dict[str, str]:
+    """TMPDIR of Ray's processes, beside Ray's own `folder`, where the given one is too long even for Python's sockets;
+    nothing where it can stay: it may be where there is room."""
+    given = os.environ.get("TMPDIR", "")
+    too_long = len(os.fsencode(given + _OF_PYTHON)) > _ADDRESS_BYTES
+    return {"TMPDIR": os.path.dirname(folder)} if too_long else {}
 
 
 def job_config() -> JobConfig:
