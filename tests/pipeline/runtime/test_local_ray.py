@@ -106,7 +106,8 @@ def test_processes_of_a_local_ray_are_in_no_group_that_the_driver_s_terminal_tel
 def test_a_cluster_that_is_there_is_joined_with_the_user_s_token_after_a_local_ray_too(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(secrets.token_hex(32))
-    environment, started, port = environment_of(token), [], free_port()
+    environment = environment_of(token) | {"RAY_raylet_start_wait_time_s": "120"}  # on a busy machine
+    started, port = [], free_port()
     home = Path(temporary_folder()) / secrets.token_hex(4)
     home.mkdir()
     try:
