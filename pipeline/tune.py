@@ -10,10 +10,11 @@ from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
+from pipeline.records.pins import pinned
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
-from pipeline.runtime.cluster import cluster
+from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
@@ -35,14 +36,16 @@ from stages.storage import Folder
 from stages.teacher.examine import TAG, examined
 
 
-def tune(config: PipelineConfig, console: Console) -> Search:
+def tune(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Search:
     """Search, confirm, and say whether anything is better than the paper's setting; recorded as a stage is.
 
     A search that was killed goes on where it was; a finished one is only shown. Raises what `pipeline.run.run` does.
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    config, pins = pinned(config, workdir, console.say, refresh=refresh)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
+        pins.write(workdir)
         return _tune(config, workdir, console, stop)
 
 
@@ -71,7 +74,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         preflighted(there),
         tracked(there.tracking, about, console.say) as live,
     ):
-        stop.listen()
+        stop.listen(is_gone)
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
             (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         note_run(live, found.folder)
