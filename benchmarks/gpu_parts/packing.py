@@ -7,7 +7,7 @@ beside the same in fp32 with a mask.
 from functools import partial
 
 import torch
-from shapes import Shape, ours, pieces_of, student_of, teacher_of
+from shapes import Shape, arithmetic_of, no_gradients, ours, pieces_of, student_of, teacher_of
 from step import Variant
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
@@ -19,8 +19,10 @@ from gpu_parts.sizes import Figures, Note, Sizes
 from gpu_parts.speed import in_turns
 from stages.distillation.data.batch import Batch
 from stages.distillation.data.segments import Segments
+from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models import family
 from stages.distillation.models.piece_attention import PIECES
+from stages.distillation.step import Counts, DistillationModule, accumulate
 
 AttentionInterface.register("flex_pieces", flex_attention_forward)
 
@@ -79,6 +81,9 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
         for name, error in worst.items()
         if error > 1.5 * worst["sdpa"] + 1e-6
     ]
+    faults += [
+        f"{name}: {one['differ']} gradients differ from pass to pass" for name, one in errors.items() if one["differ"]
+    ]
     note({"errors": [{"attention": name, **one} for name, one in errors.items()], "faults": faults})
 
 
@@ -91,8 +96,24 @@ def errors_of(shape: Shape, device: torch.device) -> dict[str, Figures]:
     for name in ("sdpa", PIECES):
         pair = zip(hidden_and_gradient(shape, batch, name, dtype), exact, strict=True)
         errors = [float((mine.double() - right.double()).norm() / right.double().norm()) for mine, right in pair]
-        found[name] = dict(zip(("hidden", "gradient"), errors, strict=True))
+        found[name] = dict(zip(("hidden", "gradient"), errors, strict=True)) | {"differ": differing(shape, batch, name)}
     return found
+
+
+def differing(shape: Shape, batch: Batch, attention: str, passes: int = 4) -> int:
+    """How many parameters' gradients are not the same to the bit in equal passes of a step: a restart would show it."""
+    device = batch.input_ids_RL.device
+    teacher, arithmetic = teacher_of(shape, device), arithmetic_of(device)
+    student = student_of(teacher, shape)
+    student.set_attn_implementation(attention)
+    module, found = DistillationModule(student, LossWeights()), []
+    counts = Counts(positions=batch.input_ids_RL.numel(), masked=batch.labels_RM.numel())
+    for _ in range(passes):
+        accumulate(module, teacher, [batch], counts, arithmetic)
+        found.append([parameter.grad for parameter in student.parameters()])
+        no_gradients(student)
+    pairs = zip(*found, strict=True)
+    return sum(not all(torch.equal(one, same[0]) for one in same[1:]) for same in pairs)
 
 
 def hidden_and_gradient(shape: Shape, batch: Batch, attention: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -33,12 +33,26 @@ def encode(model: MaskedLM, input_ids_RL: Tensor, segments: Segments | None = No
     )
     # The blocks themselves, not the whole body: compiled, that would make a mask of nothing but ones, and torch's
     # fastest attention takes none.
-    places = None if segments is None else segments.places_RL
-    if bert:
-        embedded, blocks = body.embeddings(inputs_embeds=embeds_RLD, position_ids=places), body.encoder
+    blocks = body.encoder if bert else body.transformer
+    if segments is not None:
+        embedded = _embedded_by_places(model, embeds_RLD, segments.places_RL)
     else:
-        embedded, blocks = body.embeddings(None, embeds_RLD, places), body.transformer
+        embedded = body.embeddings(inputs_embeds=embeds_RLD) if bert else body.embeddings(None, embeds_RLD)
     return blocks(embedded, None if segments is None else _attention_mask(model, segments)).last_hidden_state
+
+
+def _embedded_by_places(model: MaskedLM, embeds_RLD: Tensor, places_RL: Tensor) -> Tensor:
+    """What the class's own embeddings make of the words at these positions, (R, L, D), in the same order.
+
+    The position table is indexed, not looked up, on a GPU: a lookup's gradient is added up there in another order each
+    time, an index's never.
+    """
+    own = model.bert.embeddings if isinstance(model, BertForMaskedLM) else model.distilbert.embeddings
+    table = own.position_embeddings.weight
+    if isinstance(model, BertForMaskedLM):
+        embeds_RLD = embeds_RLD + own.token_type_embeddings.weight[0]
+    places_RLD = table[places_RL] if table.is_cuda else nn.functional.embedding(places_RL, table)
+    return own.dropout(own.LayerNorm(embeds_RLD + places_RLD))
 
 
 def _attention_mask(model: MaskedLM, segments: Segments) -> Tensor | Segments:
