@@ -26,9 +26,9 @@ def preflight(config: PipelineConfig) -> None:
     """
     check_secrets(config, os.environ)
     check_storage(config)
-    check_corpus(config.corpus, config.root)
     for tokens in (config.tokens, *(phase.tokens() for phase in (config.pretrain.phases if config.pretrain else ()))):
         check_words(tokens, config.corpus.language)
+    check_corpus(config.corpus, config.root)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))
     check_tracking(config.tracking, workers_elsewhere=False)

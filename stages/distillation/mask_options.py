@@ -18,5 +18,5 @@ def rate_in(epoch: int, *, epochs: int, rate: MaskRate) -> float:
     """The rate in `epoch` (from 0) of `epochs`; the first where there is one epoch, the last after the end."""
     if not isinstance(rate, tuple):
         return rate
-    first, last = rate
-    return first if epochs < 2 else first + (last - first) * min(1.0, epoch / (epochs - 1))
+    done = 0.0 if epochs < 2 else min(1.0, epoch / (epochs - 1))
+    return (1 - done) * rate[0] + done * rate[1]  # both ends to the very bit

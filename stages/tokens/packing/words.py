@@ -63,7 +63,7 @@ def borders_of(config: TokensConfig, tokenizer_json: str, language: str) -> Bord
 def check_words(config: TokensConfig, language: str) -> None:
     """Raise `ConfigError` where words of this language cannot be told here."""
     if config.mask_unit != "token" and is_chinese(language) and importlib.util.find_spec("jieba") is None:
-        rule = "needs jieba, which finds Chinese words: pip install jieba, on every machine, or set it to token"
+        rule = "needs jieba for Chinese words: pip install jieba, on every machine, or set it to token"
         raise ConfigError("tokens.mask_unit", config.mask_unit, rule)
 
 

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 
 from pipeline.config.preflight import preflight
+from pipeline.config.schema import override
 from pipeline.recipes import demo, demo_teacher
 from stages.context import StageContext
 from stages.distillation.data.masking import mask, mask_rule
@@ -24,7 +25,7 @@ from stages.storage import Folder
 from stages.tokens.blocks import Shard
 from stages.tokens.config import TokensConfig
 from stages.tokens.packing.shard import pack_shard
-from stages.tokens.packing.words import Tokens, borders_of, is_chinese
+from stages.tokens.packing.words import Tokens, borders_of, check_words, is_chinese
 from stages.tokens.stage import pack
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.usable_shards import fault
@@ -118,12 +119,13 @@ def test_words_of_chinese_told_to_be_another_language_are_characters() -> None:
 
 @pytest.mark.skipif(JIEBA, reason="jieba is here")
 def test_chinese_words_without_jieba_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    for recipe in (demo(), demo_teacher()):
-        config = replace(recipe, workdir=str(tmp_path), corpus=replace(recipe.corpus, language="zh"))
-        preflight(config)  # tokens need no words
-        words = replace(config, tokens=replace(config.tokens, mask_unit="word"))
-        with pytest.raises(ConfigError, match=r"tokens.mask_unit is 'word' but needs jieba.*pip install"):
-            preflight(words)
+    check_words(TokensConfig(), "zh")  # tokens need no words
+    changes = [("workdir", str(tmp_path)), ("corpus.language", "zh")]
+    by_words = override(demo(), [*changes, ("tokens.mask_unit", "word")])
+    in_a_phase = override(demo_teacher(), [*changes, ("pretrain.phases.1.mask_unit", "span")])
+    for config in (by_words, in_a_phase):
+        with pytest.raises(ConfigError, match=r"tokens.mask_unit is '(word|span)' but needs jieba.*pip install"):
+            preflight(config)
 
 
 def test_every_way_to_say_chinese_is_chinese() -> None:
@@ -195,6 +197,8 @@ def test_pack_by_words_under_ray_is_read_back_and_masked_by_words(
     assert 1.2 < blocks.tokens_per_word == blocks.figures["tokens_per_word"] < 2
     assert f"{blocks.tokens_per_word:.2f} tokens a word" in notices[0]
     assert "tokens_per_word" not in plain.figures
+    assert "where the text is Chinese, set corpus.language zh" in replace(blocks, tokens_per_word=1.0).summary
+    assert "the tokenizer marks no words" in replace(blocks, tokens_per_word=44.0).summary
     rows = np.array([7, 3, 3])
     found = read_rows(blocks.folder, blocks.shards, rows)
     assert found.words_RL is not None
