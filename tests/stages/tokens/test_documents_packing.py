@@ -149,7 +149,7 @@ def test_pack_shard_in_documents_holds_every_document_by_itself(tmp_path: Path) 
     ids, segments = (np.array(table.column(name).to_pylist()) for name in ("ids", "segments"))
     pieces = [tuple(row[seg == n]) for row, seg in zip(ids, segments, strict=True) for n in range(1, seg.max() + 1)]
     made = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en").cut(texts)
-    expected = [(2, *piece, 3) for document in made for piece in document]
+    expected = [(2, *piece.ids, 3) for document in made for piece in document]
     missing = Counter(expected) - Counter(pieces)
     assert not Counter(pieces) - Counter(expected)
     assert sum(len(piece) - 2 for piece in missing.elements()) < 5 * found.refused + 1  # a refused block has 4 at most
