@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import BertConfig, BertForMaskedLM, DistilBertForMaskedLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from stages.distillation.data.batch import Batch
+from stages.distillation.data.batch import Batch, micro_batches
+from stages.distillation.data.masking import mask, mask_rule
+from stages.distillation.data.rows import Rows
 from stages.distillation.hardware import attention_for, dtype_of
 from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.compiled import compile_blocks
 from stages.distillation.models.frozen import freeze
 from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
+from stages.tokens.packing.best_fit import BestFit
 
 
 @dataclass(frozen=True)
@@ -83,22 +88,67 @@ def batch_of(shape: Shape, device: torch.device) -> Batch:
 
 
 def rows_of(batch: Batch, rows: int) -> Batch:
-    """The first rows of a batch."""
+    """The first rows of a batch without borders."""
     return Batch(batch.input_ids_RL[:rows], batch.positions_RM[:rows], batch.labels_RM[:rows])
 
 
-def ours(shape: Shape, device: torch.device) -> Callable[[int], None]:
+def pieces_of(shape: Shape, rows: int, device: torch.device) -> Batch:
+    """Rows of several documents each, as `documents` packs them: lengths as of a book's paragraphs (log-normal, 165
+    tokens on average), cut in a block's last third, padding behind the last; masked positions among the text's."""
+    rng, length = np.random.default_rng(0), shape.length
+    fit, taken = BestFit(length=length, pad_id=0, window=256), 0
+    parts: list[Rows] = []
+    while taken < max(rows, 256):
+        sizes: list[int] = []
+        for left in np.maximum(rng.lognormal(np.log(100), 1.0, 1000), 8).astype(int).tolist():
+            while left > length:
+                sizes.append(int(rng.integers(2 * length // 3, length + 1)))
+                left -= sizes[-1]
+            sizes.append(max(3, left))
+        parts.append(fit.add([2, *rng.integers(5, shape.vocabulary, size - 2).tolist(), 3] for size in sizes))
+        taken += len(parts[-1])
+    segments = [part.segments_RL for part in parts if part.segments_RL is not None]
+    every = Rows(np.concatenate([part.ids_RL for part in parts]), np.concatenate(segments))
+    blocks = every[np.linspace(0, len(every) - 1, rows).astype(int)]
+    rule = mask_rule(
+        np.ones(shape.vocabulary, dtype=np.int64),
+        special_ids=(0, 1, 2, 3, 4),
+        mask_id=4,
+        block_length=length,
+        rate=shape.mask_rate,
+        smoothing=0.0,
+    )
+    return micro_batches(mask(blocks, np.arange(rows), epoch=0, seed=0, rule=rule), rows, device)[0]
+
+
+def ours(
+    shape: Shape,
+    device: torch.device,
+    *,
+    packing: Literal["documents", "stream"] = "stream",
+    attention: str = "",
+    compiled: bool = False,
+) -> Callable[[int], None]:
     """A whole optimiser step as a training does it, over so many rows: forward, backward, clipping, AdamW."""
     teacher = teacher_of(shape, device)
     student = student_of(teacher, shape)
+    if attention:
+        teacher.set_attn_implementation(attention)
+        student.set_attn_implementation(attention)
     module, batch = DistillationModule(student, LossWeights(ce_positions=shape.ce_positions)), batch_of(shape, device)
+    packed: dict[int, Batch] = {}
     arithmetic = arithmetic_of(device)
     frozen = freeze(teacher, arithmetic.dtype)
+    if compiled:
+        compile_blocks(student)
+        compile_blocks(frozen)
     optimizer = adamw(student, learning_rate=1e-5, weight_decay=0.0)
 
     def step(rows: int) -> None:
         counts = Counts(positions=rows * shape.length, masked=rows * shape.masked)
-        accumulate(module, frozen, [rows_of(batch, rows)], counts, arithmetic)
+        if packing == "documents" and rows not in packed:
+            packed[rows] = pieces_of(shape, rows, device)
+        accumulate(module, frozen, [packed.get(rows) or rows_of(batch, rows)], counts, arithmetic)
         update(module, optimizer, 1e-5, arithmetic)
 
     return step

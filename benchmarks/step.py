@@ -7,7 +7,8 @@ products of `ours` alone, nothing else. Speed: all variants run in one process a
 speed drifts slows all of them alike; figures are medians. Memory, `peak_mb`: what a step needs beyond weights and the
 optimiser's state, gradients included; on a CPU the most that the kernel saw resident in a process of the variant's
 own (a step of one row has loaded all code before), on a GPU what torch allocated. `vs_…` are ratios of speed, `ours`
-above. Needs torch and transformers and no Ray. With `--json` the last line is one object.
+above; `documents_vs_stream` is that of blocks of several documents, padding not counted as tokens, to blocks without
+borders. Needs torch and transformers and no Ray. With `--json` the last line is one object.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from shapes import SHAPES, Shape, batch_of, no_gradients, ours, rows_of, student_of, teacher_of
+from shapes import SHAPES, Shape, batch_of, no_gradients, ours, pieces_of, rows_of, student_of, teacher_of
 from torch import Tensor, nn
 
 from stages.distillation.hardware import dtype_of, keep_freed_memory
@@ -135,6 +136,7 @@ VARIANTS: dict[str, Callable[[Shape, torch.device], Variant]] = {
     "reference_fp32": partial(reference, bf16=False),
     "reference_bf16": partial(reference, bf16=True),
     "matmul_limit": products,
+    "ours_documents": partial(ours, packing="documents"),
 }
 
 
@@ -158,7 +160,15 @@ def speeds(shape: Shape, rounds: int, device: torch.device) -> dict[str, float]:
             took = seconds_of(step, shape.rows, device)
             if turn:
                 seconds[name].append(took)
-    return {name: shape.tokens / median(times) for name, times in seconds.items()}
+    real = {"ours_documents": real_tokens(shape, device)}
+    return {name: real.get(name, shape.tokens) / median(times) for name, times in seconds.items()}
+
+
+def real_tokens(shape: Shape, device: torch.device) -> int:
+    """Of a batch of packed documents: all but padding."""
+    segments = pieces_of(shape, shape.rows, device).segments
+    assert segments is not None, "documents have borders"
+    return len(segments.real_N)
 
 
 def peak_mb(name: str, shape: Shape, device: torch.device) -> float:
@@ -207,6 +217,7 @@ def measure(name: str, rounds: int, threads: int, device: torch.device, *, memor
         "vs_fp32": speed["ours"] / speed["reference_fp32"],
         "vs_bf16": speed["ours"] / speed["reference_bf16"],
         "vs_limit": speed["ours"] / speed["matmul_limit"],
+        "documents_vs_stream": speed["ours_documents"] / speed["ours"],
         "tflops": flops(shape, shape.rows) * speed["ours"] / shape.tokens / 1e12,
         "shape": asdict(shape),
     }

@@ -21,11 +21,12 @@ from pipeline.records.outcome import (
     tell_reused,
     where_recorded,
 )
+from pipeline.records.pins import pinned
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, begin_run, check_writable, end_run
-from pipeline.runtime.cluster import cluster
+from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.lock import alone
 from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
@@ -33,6 +34,7 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run as tracked
 from pipeline.tracking.store import store_of
 from stages.corpus.artifact import Corpus
+from stages.corpus.checks import check_reachable, unpinned
 from stages.corpus.checks import identity as corpus_identity
 from stages.corpus.stage import gather
 from stages.distil.stage import distil
@@ -62,7 +64,8 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
 
 def prepared(step: Reuse, config: PipelineConfig) -> Products:
     """Corpus, teacher and blocks: what one student is made from, or the many of a search."""
-    corpus = step(gather, config.corpus, seeded=False, outside=corpus_identity(config.corpus, config.root))
+    marks = corpus_identity(config.corpus, config.root)
+    corpus = step(gather, config.corpus, seeded=False, outside=marks, known_by=unpinned(config.corpus))
     if config.pretrain is None:
         teacher = step(fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher))
         released = None
@@ -89,26 +92,33 @@ def pretrained(
     return teacher, step(release, config.release, teacher, blocks, seeded=False)
 
 
-def describe(config: PipelineConfig, console: Console) -> Products:
+def describe(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
     """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
     check_secrets(config, os.environ)  # records are read wherever `storage` says
+    workdir = Path(config.workdir).expanduser().resolve()
+    config, _ = pinned(config, workdir, console.say, refresh=refresh)
     products = graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
     try:
-        preflight(where_recorded(config, Path(config.workdir).expanduser().resolve()))
+        preflight(where_recorded(config, workdir))
+        if not products.corpus.reused:
+            check_reachable(config.corpus)
     except InputError as error:
         console.say(f"A run would not start: {error}")
     return products
 
 
-def run(config: PipelineConfig, console: Console) -> Products:
+def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
     """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out.
 
-    Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
+    Names on the hub mean what they meant to the first run in this workdir; with `refresh`, what they mean now. Raises
+    `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    config, pins = pinned(config, workdir, console.say, refresh=refresh)
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
+        pins.write(workdir)
         return _run(config, workdir, console, stop)
 
 
@@ -124,13 +134,15 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
             console.say(plan.blocks.artifact.summary)
         show(workdir, console)
         return plan
+    if not plan.corpus.reused:
+        check_reachable(config.corpus)
     with (
         PeakMemory() as memory,
         cluster(console.verbose),
         preflighted(there),
         tracked(there.tracking, told, console.say) as live,
     ):
-        stop.listen()
+        stop.listen(is_gone)
         say_elsewhere(config, workdir, live, console)
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id, tracking_uri=live.store.uri)

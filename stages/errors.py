@@ -48,3 +48,15 @@ def unwrap(error: BaseException) -> BaseException:
         queue += [current.__cause__, getattr(current, "cause", None), current.__context__]
         queue += list(nested.values()) if isinstance(nested, dict) else []
     return error
+
+
+def innermost(error: BaseException) -> BaseException:
+    """What was raised first, inside of all that Ray or others wrapped around it: what a person is to be told."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        nested = getattr(error, "worker_failures", None)
+        failures = list(nested.values()) if isinstance(nested, dict) else []
+        causes = [*failures, getattr(error, "cause", None), error.__cause__]
+        error = next((one for one in causes if isinstance(one, BaseException) and id(one) not in seen), error)
+    return error

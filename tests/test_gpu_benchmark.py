@@ -13,7 +13,7 @@ import torch
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 ABSENT = "ray mlflow pyarrow pydantic psutil datasets tyro rich"
 """As if none of these were installed: an import of one raises ModuleNotFoundError."""
-PARTS = ["losses", "step", "speed", "speed_compiled", "profile", "micro_batch", "resume", "fp16", "ablation"]
+PARTS = "losses step speed speed_compiled packing profile micro_batch resume fp16 ablation".split()
 
 
 def asked(*words: str, alone: bool = False) -> subprocess.CompletedProcess[str]:

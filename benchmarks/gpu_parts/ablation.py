@@ -48,10 +48,8 @@ def encode_teacher_in_its_own_dtype(teacher: nn.Module, batch: Batch) -> torch.T
         return ENCODE_TEACHER(teacher, batch)
 
 
-def training(
-    shape: Shape, device: torch.device, *, attention: str | None = None, tied: bool = True, compiled: bool = False
-) -> Variant:
-    """`shapes.ours` with another attention, the decoder's table untied, or both encoders compiled."""
+def training(shape: Shape, device: torch.device, *, attention: str | None = None, tied: bool = True) -> Variant:
+    """`shapes.ours` with another attention, or the decoder's table untied."""
     teacher = teacher_of(shape, device)
     student = student_of(teacher, shape)
     if attention:
@@ -59,9 +57,6 @@ def training(
         student.set_attn_implementation(attention)
     if not tied:
         untied(student)
-    if compiled:
-        teacher.bert.encoder.compile(dynamic=False)
-        student.distilbert.transformer.compile(dynamic=False)
     arithmetic = arithmetic_of(device)
     module, frozen = (
         DistillationModule(student, LossWeights(ce_positions=shape.ce_positions)),

@@ -13,8 +13,8 @@ import torch
 from shapes import Shape, ours
 from step import MATRIX_PEAK, Variant, flops, products, reference, seconds_of
 
-from gpu_parts.ablation import training
 from gpu_parts.sizes import Figures, Note, Sizes
+from stages.distillation.models.piece_attention import PIECES
 
 Make = Callable[[Shape, torch.device], Variant]
 VARIANTS: dict[str, Make] = {
@@ -88,16 +88,23 @@ def run(sizes: Sizes, device: torch.device, note: Note) -> None:
 
 
 def beside_compiled(sizes: Sizes, device: torch.device, note: Note) -> None:
-    """At one micro-batch, the reference under torch.compile, and ours with both encoders compiled. On a card alone."""
+    """The reference under torch.compile, and ours with both models' blocks compiled, on stream and on documents; then
+    ours, compiled, at larger micro-batches. On a card alone."""
     if device.type != "cuda":
         note({"beside_compiled": "on a card alone"})
         return
-    shape = sizes.base
+    shape, peak = sizes.base, peak_flops(device)
+    documents = partial(ours, shape, device, packing="documents", attention=PIECES)
     steps = {
         "ours": ours(shape, device),
-        "ours, encoders compiled": training(shape, device, compiled=True),
-        "reference_bf16": reference(shape, device, bf16=True),
+        "ours, compiled": ours(shape, device, compiled=True),
+        "documents": documents(),
+        "documents, compiled": documents(compiled=True),
         "reference_compiled": reference(shape, device, bf16=True, compiled=True),
     }
-    found = in_turns(steps, sizes.one_size, sizes.rounds, device)
-    note({"beside_compiled": figures(shape, sizes.one_size, found, peak_flops(device))})
+    table = figures(shape, sizes.one_size, in_turns(steps, sizes.one_size, sizes.rounds, device), peak)
+    note({"beside_compiled": table})
+    del steps["reference_compiled"]
+    for rows in (4 * sizes.one_size, 8 * sizes.one_size):
+        table += figures(shape, rows, in_turns(steps, rows, sizes.rounds, device), peak)
+        note({"beside_compiled": table})

@@ -20,13 +20,14 @@ OWN = {
 }
 """The commands that take a config, with their own options that have a value. What is neither one of these nor a flag is
 a field of the config."""
-_FLAGS = ("verbose", "help")
+_FLAGS = ("verbose", "refresh", "help")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     """(words without the fields of a config, those fields with their texts); raises `InputError`.
 
-    Once the recipe is known a field takes all words up to the next option, so that a shell may expand a glob.
+    Once the recipe is known a field takes all words up to the next option, so that a shell may expand a glob: then a
+    comma is a part of its word.
     """
     if words[0] not in OWN:
         return list(words), ()
@@ -49,7 +50,8 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
             own += [word] if given else [word, *values]
             known = known or name == "config"
         else:
-            fields.append((name, ",".join(values)))
+            many = len(values) > 1
+            fields.append((name, ",".join(word.replace(",", r"\,") if many else word for word in values)))
     return own, tuple(fields)
 
 

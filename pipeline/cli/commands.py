@@ -15,7 +15,8 @@ _Flag = tyro.conf.FlagCreatePairsOff[bool]
 class Run:
     """Run the pipeline; what is recorded already is reused. `distil run RECIPE --help` shows every field.
 
-    Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`.
+    Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`; a list is one word with commas,
+    several words, or JSON in quotes.
     """
 
     recipe: _Recipe = None
@@ -25,6 +26,9 @@ class Run:
     from_search: _Search = None
     """Take the setting that a finished `distil tune` confirmed: its MLflow run id, a workdir, or `latest`. Fields that
     are given win."""
+    refresh: _Flag = False
+    """Ask the Hugging Face hub anew what its names stand for; otherwise they are what they were to the first run in the
+    workdir."""
     verbose: _Flag = False
     """All that the libraries have to say, and tracebacks."""
 
@@ -45,6 +49,9 @@ class Tune:
     search: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=RANGE")]] = ()
     """Search a further field of distil, as in `learning_rate=5e-4..4e-3:log`, `dropout=0..0.3` or, in quotes,
     'ce_positions=all|masked'. May be given more than once."""
+    refresh: _Flag = False
+    """Ask the Hugging Face hub anew what its names stand for; otherwise they are what they were to the first run in the
+    workdir."""
     verbose: _Flag = False
     """All that the libraries have to say, and tracebacks."""
 
@@ -60,6 +67,9 @@ class Describe:
     from_search: _Search = None
     """Take the setting that a finished `distil tune` confirmed: its MLflow run id, a workdir, or `latest`. Fields that
     are given win."""
+    refresh: _Flag = False
+    """Ask the Hugging Face hub anew what its names stand for; otherwise they are what they were to the first run in the
+    workdir."""
     verbose: _Flag = False
     """All that the libraries have to say, and tracebacks."""
 

@@ -8,6 +8,7 @@ heavy libraries: so `--help` and a misspelt field are answered at once.
 
 import io
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -26,7 +27,9 @@ from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig
 from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
-from stages.errors import InputError, Preempted, unwrap
+from stages.errors import InputError, Preempted, innermost, unwrap
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,11 +70,11 @@ def _act(words: list[str]) -> None:
     command = parse(words)
     match command:
         case Run():
-            _run(config_of(command, fields), command.verbose)
+            _run(config_of(command, fields), command)
         case Tune():
-            _tune(config_of(command, fields), command.verbose)
+            _tune(config_of(command, fields), command)
         case Describe():
-            _describe(config_of(command, fields), command.verbose)
+            _describe(config_of(command, fields), command)
         case Fill():
             _fill(command.text, command.run)
         case Ui():
@@ -97,25 +100,25 @@ def _help(command: str, recipe: str) -> None:
     tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
 
 
-def _run(config: PipelineConfig, verbose: bool) -> None:
+def _run(config: PipelineConfig, command: Run) -> None:
     from pipeline.cli.console import Console
     from pipeline.run import run
 
-    run(config, Console(verbose=verbose))
+    run(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _tune(config: PipelineConfig, verbose: bool) -> None:
+def _tune(config: PipelineConfig, command: Tune) -> None:
     from pipeline.cli.console import Console
     from pipeline.tune import tune
 
-    tune(config, Console(verbose=verbose))
+    tune(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _describe(config: PipelineConfig, verbose: bool) -> None:
+def _describe(config: PipelineConfig, command: Describe) -> None:
     from pipeline.cli.console import Console
     from pipeline.run import describe
 
-    describe(config, Console(verbose=verbose))
+    describe(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
 def _fill(text: str, run: str) -> None:
@@ -143,19 +146,25 @@ def _failed(error: Exception, verbose: bool) -> int:
         _say(str(inner if isinstance(inner, InputError) else cause))
         return 2
     if not verbose:
-        first = next(iter(str(error).strip().splitlines()), "(no message)")
-        _say(f"{type(error).__name__}: {first} (the whole traceback is in {_kept(error)})")
+        deepest = innermost(error)
+        first = next(iter(str(deepest).strip().splitlines()), "(no message)")
+        _say(f"{type(deepest).__name__}: {first} (the whole traceback is in {_kept(error)})")
     return 1
 
 
 def _say(text: str) -> None:
-    """What a library raises may repeat an address that it was given, with all that is in it."""
-    print(redacted(text), file=sys.stderr)
+    print(_plain(text), file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """Without the colours that Ray writes into its tracebacks; and what a library raises may repeat an address that it
+    was given, with all that is in it."""
+    return redacted(_COLOUR.sub("", text))
 
 
 def _kept(error: Exception) -> str:
     """A file with the whole traceback."""
-    text = redacted("".join(traceback.format_exception(error)))
+    text = _plain("".join(traceback.format_exception(error)))
     with tempfile.NamedTemporaryFile("w", prefix="distil-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)
     return file.name

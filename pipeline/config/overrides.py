@@ -1,5 +1,6 @@
 """The fields of a config by their dotted paths, as the command line and MLflow name them, with their texts."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -14,6 +15,8 @@ from stages.errors import ConfigError, InputError
 
 T = TypeVar("T")
 Scalar = str | int | float | bool | None
+_COMMA, _ANY_COMMA = r"(?<!\\),", r"\\?,"
+"""Between the words of a list; the second where the first makes no sense of it, as in numbers."""
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -42,7 +45,8 @@ def flat(config: object) -> dict[str, Scalar]:
 def from_text(annotation: Any, text: str, path: str) -> Any:
     """The value that `text` means for the field at `path`; raises `ConfigError` where it means none.
 
-    Lists are separated by commas or written as YAML; `1_000` and `1e5` are whole numbers; `none` is None.
+    Lists are separated by commas, of which one with a backslash is a part of its word, or written as JSON or YAML;
+    `1_000` and `1e5` are whole numbers; `none` is None.
     """
     if text.startswith("[") and any(get_origin(member) is tuple for member in members_of(annotation)):
         try:
@@ -66,13 +70,15 @@ def _readings(annotation: Any, text: str, path: str) -> Iterator[Any]:
         yield _TRUTH[text.lower()]
     if text.lower() in ("none", "null"):
         yield None
-    words = [word.strip() for word in text.split(",")] if text else []
-    if words and not words[-1]:  # "0," is a list of one
-        words.pop()
-    for member in members_of(annotation):
-        if get_origin(member) is tuple and fixed_length(member) in (None, len(words)):
-            with suppress(ConfigError):  # some word is no such element, so it is no list
-                yield [to_plain(from_text(element_of(member, index), word, path)) for index, word in enumerate(words)]
+    for comma in (_COMMA, _ANY_COMMA) if r"\," in text else (_COMMA,):
+        words = [word.replace(r"\,", ",").strip() for word in re.split(comma, text)] if text else []
+        if words and not words[-1]:  # "0," is a list of one
+            words.pop()
+        for member in members_of(annotation):
+            if get_origin(member) is tuple and fixed_length(member) in (None, len(words)):
+                with suppress(ConfigError):  # some word is no such element, so it is no list
+                    items = [from_text(element_of(member, index), word, path) for index, word in enumerate(words)]
+                    yield to_plain(items)
     yield text
 
 

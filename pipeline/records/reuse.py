@@ -121,18 +121,19 @@ class Reuse:
         name: str | None = None,
         seeded: bool = True,
         outside: Mapping[str, str] | None = None,
+        known_by: object | None = None,
     ) -> StageResult[T]:
         """`stage(config, *artifacts of inputs, where)`, or its record. Raises what the stage raises, and `Terminated`
         where a SIGTERM came during the last of its training; then what it made is recorded first.
 
         `name` is what the stage declares unless given: some run more than once. `seeded=False` is for a stage that
         draws nothing at random. `outside` is what it reads from outside of the pipeline, by name: a digest of its
-        files, say.
+        files, say. `known_by` is the config to be recorded, where another than `config` says the same.
         """
         identity = identify(
             name or declared(stage).name,
             declared(stage).version,
-            config,
+            config if known_by is None else known_by,
             seed=self.seed if seeded else None,
             inputs=_fingerprints(inputs),
             outside=outside,

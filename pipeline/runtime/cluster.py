@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
+from pipeline.runtime.local_ray import environ, job_config, own_session, short_tmpdir, temporary_folder, token
 from pipeline.runtime.proxy import bypass_loopback
 from stages.cluster_capacity import may_grow
 
 OBJECT_STORE_BYTES = 512 * 1024**2
 """Of a local Ray: batches are small, and a laptop has other uses for its memory than Ray's default of 30 %."""
 LOOPBACK = "127.0.0.1"
+"""By which the processes of a local Ray find one another. They listen on every interface all the same: see `token`."""
 
 
 @contextmanager
@@ -26,7 +29,8 @@ def cluster(verbose: bool = False, *, state: bool = False) -> Iterator[None]:
         yield
         return
     if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=verbose, logging_level="INFO" if verbose else "ERROR")
+        with environ({}):  # the token of that cluster, whatever this process knew before
+            ray.init(log_to_driver=verbose, logging_level="INFO" if verbose else "ERROR", job_config=job_config())
     else:
         start_local(len(os.sched_getaffinity(0)), verbose=verbose, state=state)
     try:
@@ -47,11 +51,13 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # Several trainings at a time have more processes than Ray expects of two CPUs, and it warns of each further one.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", str(4 * cpus))
-    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "RAY_GCS_SERVER_PORT")}
+    folder = temporary_folder()
+    # The last of these: nobody's script in the working directory is taken for one of Ray's modules.
+    told = {**token(), **short_tmpdir(folder), "PYTHONSAFEPATH": "1"}
     if state:
         port = free_port()
-        os.environ |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
-    try:
+        told |= {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"{LOOPBACK}:{port}"}
+    with environ(told), own_session():
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -59,14 +65,17 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=verbose,
             logging_level="INFO" if verbose else "ERROR",
+            job_config=job_config(),
+            _temp_dir=folder,
             _node_ip_address=LOOPBACK,
         )
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+
+
+def is_gone() -> bool:
+    """Whether a server of the local Ray has ended though nobody here has ended it; never of a cluster's."""
+    node = ray._private.worker._global_node
+    ended = () if node is None else node.dead_processes()
+    return any(kind in (PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET) for kind, _ in ended)
 
 
 def free_port() -> int:

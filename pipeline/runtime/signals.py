@@ -5,24 +5,32 @@ While a training runs, it is asked to stop: its workers save a checkpoint after 
 `Preempted`. At any other time `Terminated` is raised in the main thread at once, where it may be: what a stage made is
 either recorded or made again. A second signal does so too.
 
-A scheduler that tells every process of a job tells Ray's too, which end at once, before a worker can save: the newest
-checkpoint is then the one before.
+A local Ray's processes have a session of their own: what tells the driver's process group tells them nothing. Whoever
+tells every process of a job (systemd, scancel) ends them at once, before a worker can save; then `Terminated` is raised
+as soon as that is seen, and the newest checkpoint is the one before.
 """
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 TRAINING_SECONDS = 5.0
 """A training asks every half a second whether it should stop: who asked within this time is taken for running."""
+GONE_SECONDS = 0.5
+"""Between two looks at whether Ray is still there."""
 NOTICES = (signal.SIGTERM, signal.SIGHUP)
 STREAMS = (1, 2)
 """Standard output and error, which are gone with a terminal."""
+
+
+def _never() -> bool:
+    """Nothing that is needed can go away."""
+    return False
 
 
 class Terminated(KeyboardInterrupt):
@@ -46,6 +54,7 @@ class StopSignal:
         self.by = "SIGTERM"
         """Which of them came."""
         self._polled = -TRAINING_SECONDS
+        self._gone: Callable[[], bool] = _never
         self._lost: Exception | None = None
         self._terminal = [stream for stream in STREAMS if os.isatty(stream)]
 
@@ -68,8 +77,10 @@ class StopSignal:
         if signal.getsignal(signal.SIGTERM) == self._handle:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
-    def listen(self) -> None:
-        """React from now on. To be called again after `ray.init`, which sets a handler of its own."""
+    def listen(self, gone: Callable[[], bool] = _never) -> None:
+        """React from now on. To be called again after `ray.init`, which sets a handler of its own; `gone` tells whether
+        that is there no more without which no training comes to its end."""
+        self._gone = gone
         if threading.current_thread() is threading.main_thread():  # Python lets no other thread do it
             for number in NOTICES:
                 if signal.getsignal(number) != signal.SIG_IGN:
@@ -80,9 +91,18 @@ class StopSignal:
             self._leave_terminal()
         if self._lost is not None:
             raise Terminated(self.by)  # `check` tells why, wherever it is asked first
-        again, self.asked, self.by = self.asked, True, signal.Signals(number).name
+        again, self.asked = self.asked, True
+        if not again:
+            self.by = signal.Signals(number).name
         if again or time.monotonic() - self._polled > TRAINING_SECONDS:
             raise Terminated(self.by)
+        threading.Thread(target=self._give_up, daemon=True).start()
+
+    def _give_up(self) -> None:
+        """Wait no longer for a training once it cannot answer: Ray itself would wait a minute, and then end us."""
+        while not self._gone():
+            time.sleep(GONE_SECONDS)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _leave_terminal(self) -> None:
         """Say the rest to nobody: writing to a terminal that is gone would fail, in the middle of saving."""

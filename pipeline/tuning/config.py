@@ -94,9 +94,11 @@ class TuneConfig:
     startup: int = 4
     """Trials that are drawn at random, before TPE has enough to go by."""
     evaluate_blocks: int = 256
-    """Held-out blocks on which a trial is scored."""
-    confirm_seeds: int = 2
-    """Seeds on which the paper's setting and the two best others are run again before any is called better."""
+    """Held-out blocks on which a trial is scored: at most a half of them, the other is for confirming."""
+    confirm_seeds: int = 4
+    """Seeds on which the paper's setting and the two best others are run again, at most, before any is called better.
+    With 4, a gain of twice the paired differences' standard deviation is found in 75.5 % of searches; with 3 in 47 %,
+    with 5 in 91 %."""
     max_concurrent: int | None = not_fingerprinted(None)
     """Trials at the same time; none: as many as find a place, and at most a quarter of them."""
 

@@ -58,6 +58,12 @@ class Trial:
         return self.reports[-1].metrics[name] if self.reports else None
 
     @property
+    def distance(self) -> tuple[bool, int]:
+        """How far it came, to compare it with others: to its end, or by reports. Tokens do not compare: with batches of
+        another size a trial reports at a few more or less, and would come before or after all others."""
+        return (True, 0) if self.state == "completed" else (False, len(self.reports))
+
+    @property
     def is_over(self) -> bool:
         """Whether it ended, one way or another."""
         return self.state != "running"

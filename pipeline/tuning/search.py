@@ -1,25 +1,26 @@
 """Ray Tune over the trials: Optuna proposes, ASHA stops, the ledger and MLflow are told by callbacks in the driver."""
 
 import logging
-import math
 import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import optuna
 import ray.tune
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from pipeline.config.overrides import Scalar
 from pipeline.tuning import trial as process
 from pipeline.tuning.budget import Thrifty
 from pipeline.tuning.concurrency import DRIVER_CPUS
 from pipeline.tuning.config import PAPER, TuneConfig
-from pipeline.tuning.ledger import Ledger, Trial
+from pipeline.tuning.ledger import Ledger, State, Trial
 from pipeline.tuning.space import distributions, setting_of
 from pipeline.tuning.tracking.runs import Children
 from pipeline.tuning.trial import Task
@@ -44,9 +45,8 @@ def search(
     _fit(task, TrialEvents(task, ledger, children), tune.trials - len(over), search_alg=proposals, scheduler=scheduler)
 
 
-def repeat(task: Task, runs: Ledger, trials: Ledger, children: Children) -> None:
-    """Run what `runs` holds and is not completed yet, each to the end of the budget; they confirm some of `trials`."""
-    waiting = [trial for trial in runs.trials if trial.state != "completed"]
+def repeat(task: Task, runs: Ledger, waiting: Sequence[Trial], trials: Ledger, children: Children) -> None:
+    """Run those of `runs` that are `waiting`, each to the end of the budget; they confirm some of `trials`."""
     _fit(task, TrialEvents(task, runs, children, parents=trials), len(waiting), search_alg=Waiting(waiting))
 
 
@@ -88,53 +88,82 @@ def told(trial: Trial) -> dict[str, Any]:
     return {"number": trial.number, "seed": trial.seed, "setting": trial.setting}
 
 
-class Proposals(OptunaSearch):
-    """TPE's proposals (Bergstra et al. 2011), each in the ledger before its trial starts; trial 0 is the paper's."""
+class Proposals(Searcher):
+    """TPE's proposals (Bergstra et al. 2011), each in the ledger before its trial starts; trial 0 is the paper's.
+
+    Ray Tune's own `OptunaSearch` tells Optuna the last value of a trial that was stopped as if it were one at the full
+    budget, among which it is bad whatever the setting is worth. Here it is told as pruned, with the values it reported:
+    TPE ranks the pruned behind the whole ones, and among themselves by how far they came, then by their last value.
+    """
 
     def __init__(self, tune: TuneConfig, ledger: Ledger, *, paper: Mapping[str, Scalar], seed: int) -> None:
+        super().__init__(metric=tune.objective, mode="min")
         trials = ledger.trials
-        self.ledger, self.seed = ledger, seed
+        self.ledger, self.seed, self.objective = ledger, seed, tune.objective
         self.unfinished = [trial for trial in trials if not trial.is_over]
         self.numbers: dict[str, int] = {}
-        points = [trial.point for trial in self.unfinished] if trials else [dict(paper)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # multivariate and constant_liar are called experimental, since 2021
-            sampler = optuna.samplers.TPESampler(
-                seed=(seed + len(trials)) % 2**32,  # not the same random draws again in a search that goes on
-                n_startup_trials=tune.startup,
-                multivariate=True,
-                constant_liar=True,
-            )
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        super().__init__(
-            distributions(tune), metric=tune.objective, mode="min", points_to_evaluate=points, sampler=sampler
-        )
+        self.space, self.asked = distributions(tune), dict[str, optuna.Trial]()
+        self.study = study_of(tune, seed=(seed + len(trials)) % 2**32)  # not the same draws again in one that goes on
         for trial in trials:
             if trial.is_over:
-                value = trial.objective(tune.objective) if trial.state != "failed" else None
-                self.add_evaluated_point(trial.point, math.inf if value is None else value)
+                self.study.add_trial(told_to_optuna(trial, self.space, tune.objective))
+        for point in [trial.point for trial in self.unfinished] if trials else [dict(paper)]:
+            self.study.enqueue_trial(point)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next trial: one that was interrupted, or a new one."""
-        point = super().suggest(trial_id)
-        if point is None:
-            return None
+        self.asked[trial_id] = self.study.ask(fixed_distributions=self.space)
         if self.unfinished:
             trial = self.unfinished.pop(0)
         else:
+            point = self.asked[trial_id].params
             first = {} if self.ledger.trials else PAPER  # also the fields of it that are not searched
             trial = self.ledger.begin(first | setting_of(point), point=point, seed=self.seed)
         self.numbers[trial_id] = trial.number
         return told(trial)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tells Optuna; a setting that failed counts as the worst there is, so that the search keeps off."""
-        super().on_trial_complete(trial_id, result, error)
-        if error:
-            self.add_evaluated_point(self.ledger[self.numbers[trial_id]].point, math.inf)
+        """Tells Optuna how it ended; by then the ledger has all its reports, though not its end."""
+        asked = self.asked.pop(trial_id, None)
+        if asked is None:  # Ray Tune may say it twice
+            return
+        trial = self.ledger[self.numbers[trial_id]]
+        state: State = "failed"
+        if not error and result and "step" in result:
+            state = "completed" if result["step"] >= result["steps"] else "stopped early"
+        self.study.tell(asked, state=TrialState.FAIL)  # which no sampler looks at: what it was is in the next
+        self.study.add_trial(told_to_optuna(replace(trial, state=state), self.space, self.objective))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a search goes on from its ledger."""
+
+
+def study_of(tune: TuneConfig, *, seed: int) -> optuna.Study:
+    """A study in memory that makes the objective small by TPE."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # multivariate and constant_liar are called experimental, since 2021
+        sampler = optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=tune.startup, multivariate=True, constant_liar=True
+        )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=sampler, direction="minimize")
+
+
+def told_to_optuna(trial: Trial, space: Mapping[str, BaseDistribution], objective: str) -> FrozenTrial:
+    """A trial that is over, as Optuna is told of it, in a search as in one that goes on.
+
+    A setting that failed is pruned without a value: that ranks last, so that the search keeps off. (As a whole trial
+    with an infinite value it would rank before all that were stopped early.)
+    """
+    whole, failed = trial.state == "completed", trial.state == "failed"
+    values = [report.metrics[objective] for report in trial.reports]
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE if whole else TrialState.PRUNED,
+        value=trial.objective(objective) if whole else None,
+        params=trial.point,
+        distributions=dict(space),
+        intermediate_values={} if failed else dict(enumerate(values, start=1)),
+    )
 
 
 class Waiting(Searcher):

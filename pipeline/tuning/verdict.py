@@ -1,10 +1,13 @@
 """Which settings are run again, and whether one of them is better than the paper's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import mean, stdev
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import numpy as np
 
 from pipeline.config.overrides import Scalar
+from pipeline.tuning.confirming import paired_test
 from pipeline.tuning.ledger import Trial
 from stages.storage import Folder
 
@@ -20,11 +23,14 @@ class Confirmed:
     """The trial that it was first tried in."""
     setting: dict[str, Scalar]
     values: tuple[float, ...]
-    """The objective after a whole trial on each of the fresh seeds, which are the same for every setting."""
+    """The objective after a whole trial on each of the fresh seeds, which are the same for every setting; fewer than
+    these where it was left out of the rest."""
+    why: str = ""
+    """Of a run that failed, in a line."""
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """Over the seeds it was run on."""
         return mean(self.values)
 
 
@@ -33,14 +39,22 @@ class Verdict:
     """The paper's setting beside the best other one, on the same fresh seeds."""
 
     paper: Confirmed
+    """On the seeds of the best other one."""
     best: Confirmed | None
-    """Of the others, the one with the lowest mean; None where none could be confirmed."""
+    """Of the others, one that is better, if there is one; else of those that came furthest the one that gained most.
+    None where none could be confirmed."""
     gain: float
     """Mean of the paired differences, paper's − best's: above 0 where the best is better."""
     spread: float
     """Standard deviation of the paired differences."""
+    low: float
+    high: float
+    """The gain's interval, of `confidence`."""
+    confidence: float
+    p_value: float
+    """Of the gain, with the number of candidates accounted for."""
     is_better: bool
-    """Whether the best is lower on every seed, and by more on average than the differences spread."""
+    """Whether the best was run on all seeds and passes `confirming.paired_test`."""
 
     @property
     def winner(self) -> Confirmed:
@@ -68,7 +82,15 @@ class Search:
     """Of the confirmation."""
     confirmed: tuple[Confirmed, ...]
     """The paper's setting, then the others, the best in the search first."""
-    verdict: Verdict
+    candidates: int = 0
+    """Others that were chosen, confirmed or not; 0 in a record from before this was noted: as many as were confirmed.
+    """
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the values say by today's rule, not a record's word: an earlier rule said "better" too often."""
+        paper, *others = self.confirmed
+        return judge(paper, others, seeds=len(self.seeds), candidates=self.candidates)
 
 
 def candidates(trials: Sequence[Trial], objective: str, most: int = CANDIDATES) -> list[Trial]:
@@ -77,17 +99,38 @@ def candidates(trials: Sequence[Trial], objective: str, most: int = CANDIDATES) 
     Trials are compared where they got equally far: who was let further comes before who was stopped earlier.
     """
     tried = [trial for trial in trials if trial.number and trial.state in ("completed", "stopped early")]
-    return sorted(tried, key=lambda trial: (-trial.tokens, _value(trial, objective)))[:most]
+    return sorted(sorted(tried, key=lambda one: _value(one, objective)), key=lambda one: one.distance, reverse=True)[
+        :most
+    ]
 
 
-def judge(paper: Confirmed, others: Sequence[Confirmed]) -> Verdict:
-    """The best of `others` beside the paper's setting; all have been run on the same seeds."""
-    best = min(others, key=lambda one: one.mean, default=None)
-    if best is None:
-        return Verdict(paper=paper, best=None, gain=0.0, spread=0.0, is_better=False)
-    gains = [mine - theirs for mine, theirs in zip(paper.values, best.values, strict=True)]
-    gain, spread = mean(gains), stdev(gains)
-    return Verdict(paper=paper, best=best, gain=gain, spread=spread, is_better=min(gains) > 0 and gain > spread)
+def judge(paper: Confirmed, others: Sequence[Confirmed], *, seeds: int, candidates: int = 0) -> Verdict:
+    """The best of `others` beside the paper's setting, after at most `seeds`; each has been run on the first of the
+    paper's seeds. `candidates`: how many were chosen, where that is more than came so far as to be among `others`."""
+    number = max(candidates, len(others))
+    judged = [_beside(paper, other, seeds, number) for other in others]
+    if not judged:
+        empty = {"gain": 0.0, "spread": 0.0, "low": 0.0, "high": 0.0, "confidence": 0.0, "p_value": 1.0}
+        return Verdict(paper=paper, best=None, is_better=False, **empty)
+    return max(judged, key=lambda one: (one.is_better, len(one.paper.values), one.gain))
+
+
+def _beside(paper: Confirmed, other: Confirmed, seeds: int, candidates: int) -> Verdict:
+    """One of `candidates` beside the paper's setting."""
+    run = len(other.values)
+    gains_M = np.subtract(paper.values[:run], other.values)
+    low, high = paired_test.interval(gains_M, candidates=candidates)
+    return Verdict(
+        paper=replace(paper, values=paper.values[:run]),
+        best=other,
+        gain=float(gains_M.mean()),
+        spread=float(gains_M.std(ddof=1)),
+        low=low,
+        high=high,
+        confidence=paired_test.confidence(candidates),
+        p_value=paired_test.p_value(gains_M, candidates=candidates),
+        is_better=run == seeds and bool(paired_test.is_better(gains_M, candidates=candidates)),
+    )
 
 
 def _value(trial: Trial, objective: str) -> float:

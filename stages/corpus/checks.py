@@ -1,5 +1,7 @@
 """What can be known of a corpus before it is read: whether it is there and looks whole, which version it is."""
 
+from dataclasses import replace
+
 from stages.corpus import readers, validation
 from stages.corpus.config import CorpusConfig
 from stages.corpus.sources import hub, library_docs
@@ -41,6 +43,19 @@ def check(config: CorpusConfig, root: Folder | None = None) -> None:
         except readers.Damaged as error:
             if config.on_damaged == "refuse":
                 raise validation.refusal(error) from None
+
+
+def check_reachable(config: CorpusConfig) -> None:
+    """Raise `InputError` where a corpus that is about to be read lies on a hub that does not answer: with its commit
+    known, `check` asks nobody."""
+    if config.source == "datasets":
+        hub.reach(config.paths)
+
+
+def unpinned(config: CorpusConfig) -> CorpusConfig:
+    """`config` as it is known by in records: a data set by its name, the commit being part of `identity`, so that one
+    that was found out and one that was given are the same."""
+    return replace(config, paths=tuple(map(hub.unpinned, config.paths))) if config.source == "datasets" else config
 
 
 def identity(config: CorpusConfig, root: Folder | None = None) -> dict[str, str]:

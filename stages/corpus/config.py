@@ -14,7 +14,9 @@ class CorpusConfig:
     source: Literal["library-docs", "files", "datasets"] = "files"
     """library-docs: what installed libraries say of themselves; files: text and tables; datasets: hub, or saved."""
     paths: tuple[str, ...] = ()
-    """files: globs, folders, s3:// or gs://; datasets: folders, or `owner/name` or `owner/name:subset` on the hub."""
+    """files: globs, folders, s3:// or gs://; datasets: folders, or on the hub `owner/name` or `owner/name:subset`,
+    either with `@revision`: a commit, a branch or a tag. As one word with commas, or as several words; a comma that is
+    a part of a name is written `\\,`, or the list as JSON: '["a,b.txt", "c.txt"]'."""
     text_column: str = "text"
     """The column with the text in tables (.jsonl, .json, .csv, .tsv, .parquet) and data sets."""
     delimiter: str | None = since(None)

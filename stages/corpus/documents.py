@@ -129,6 +129,13 @@ def _open(folder: Folder, name: str) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, SCHEMA, filesystem=filesystem, compression="zstd")
 
 
+def number_of_documents(source: Folder, name: str) -> int:
+    """Of one document shard, from the end of its file."""
+    filesystem, path = filesystem_of((source / name).uri)
+    with filesystem.open_input_file(path) as stream:
+        return pq.ParquetFile(stream).metadata.num_rows
+
+
 def documents(source: Folder, name: str) -> Iterator[list[str]]:
     """The texts of one document shard, in lists of up to a thousand."""
     filesystem, path = filesystem_of((source / name).uri)

@@ -8,6 +8,7 @@ import platform
 
 import torch
 
+from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.precision import Precision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -33,9 +34,10 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def attention_for(device: torch.device) -> str:
-    """torch's fused attention on GPUs; plain products on CPUs, where the fused one's backward pass in bf16 takes more
-    than three times as long (16 × 8 heads × 128 × 32 on one core: 53 ms against 16)."""
-    return "sdpa" if device.type == "cuda" else "eager"
+    """torch's fused attention on GPUs, by the name under which it knows pieces (`models/piece_attention.py`); plain
+    products on CPUs, where the fused one's backward pass in bf16 takes more than three times as long (16 × 8 heads ×
+    128 × 32 on one core: 53 ms against 16)."""
+    return PIECES if device.type == "cuda" else "eager"
 
 
 def keep_freed_memory() -> None:

@@ -18,11 +18,13 @@ from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.family import parameter_count
 from stages.distillation.models.student import check_expressible
 from stages.errors import InputError
+from stages.hub import HubName
 from stages.models import load_tokenizer
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
 from stages.teacher.examine import examined
+from stages.teacher.hub_cache import located
 from stages.teacher.weight_files import WEIGHTS, refuse_pointer, shapes_in, shapes_on_hub
 from stages.teacher.weights import check_shape, compare, initialise_head, loaded, no_head, notices, refuse_unfit
 from stages.tokens.blocks import Blocks
@@ -49,6 +51,18 @@ def is_folder(config: TeacherConfig) -> bool:
     return Path(source).expanduser().is_dir() or source.startswith(("/", ".", "~"))
 
 
+def on_hub(config: TeacherConfig) -> HubName | None:
+    """What `model` names on the hub; None for a folder."""
+    return None if is_folder(config) else HubName(kind="model", name=config.model, revision=config.revision)
+
+
+def _place_of(config: TeacherConfig) -> Path | None:
+    """The folder to read: the given one, or the hub's model in this machine's cache; None: it is to be had from the
+    hub, which answers."""
+    name = on_hub(config)
+    return Path(source_of(config)).expanduser() if name is None else located(name)
+
+
 def check(config: TeacherConfig) -> BertConfig:
     """The teacher's config, read before anything expensive; `InputError` where it can be no teacher.
 
@@ -56,17 +70,17 @@ def check(config: TeacherConfig) -> BertConfig:
     cannot be read, weights that are not those of its config, a vocabulary that does not match, and whatever
     DistilBERT's class cannot express. `fetch` looks once more at what was loaded.
     """
-    source = source_of(config)
     if is_folder(config):
-        _check_folder(Path(source).expanduser())
+        _check_folder(Path(source_of(config)).expanduser())
+    folder = _place_of(config)
     try:
-        found = AutoConfig.from_pretrained(source, revision=config.revision)
+        found = AutoConfig.from_pretrained(folder or config.model, revision=config.revision)
     except (OSError, ValueError, StrictDataclassError) as error:
         raise InputError(_unreachable(config, error)) from error
     check_expressible(found)
     check_shape(found, config.model)
-    _check_weights(config, found)
-    _check_vocabulary(config, found)
+    _check_weights(config, folder, found)
+    _check_vocabulary(config, folder, found)
     return found
 
 
@@ -93,9 +107,8 @@ def _check_folder(folder: Path) -> None:
             raise InputError(f"{folder / 'tokenizer.json'} {what}; save the teacher's own beside it.") from error
 
 
-def _check_weights(config: TeacherConfig, found: BertConfig) -> None:
+def _check_weights(config: TeacherConfig, folder: Path | None, found: BertConfig) -> None:
     """The weights must be those of the config, all of them; only headers are read."""
-    folder = Path(source_of(config)).expanduser() if is_folder(config) else None
     shapes = shapes_on_hub(config.model, config.revision) if folder is None else shapes_in(folder)
     adapts = config.adapt_steps > 0
     if shapes is not None:
@@ -104,10 +117,12 @@ def _check_weights(config: TeacherConfig, found: BertConfig) -> None:
         raise InputError(no_head(found, config.model))
 
 
-def _check_vocabulary(config: TeacherConfig, found: BertConfig) -> None:
+def _check_vocabulary(config: TeacherConfig, folder: Path | None, found: BertConfig) -> None:
     """The tokenizer must be fast, have BERT's special tokens, and no id beyond the embeddings."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source_of(config), revision=config.revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder or config.model, revision=config.revision, local_files_only=folder is not None
+        )
     except (OSError, ValueError) as error:
         raise InputError(_unreachable(config, error)) from error
     if not tokenizer.is_fast:
@@ -153,7 +168,7 @@ def fetch(config: TeacherConfig, context: StageContext) -> Teacher:
     seed, where the teacher is about to be adapted.
     """
     check(config)
-    source = source_of(config)
+    source = _place_of(config) or config.model
     torch.manual_seed(context.seed)
     try:
         model, info = BertForMaskedLM.from_pretrained(
@@ -174,7 +189,7 @@ def fetch(config: TeacherConfig, context: StageContext) -> Teacher:
     with context.folder.written_locally() as local:
         model.save_pretrained(local)
         tokenizer.save_pretrained(local)
-    return described(context.folder, model, config.model if not is_folder(config) else Path(source).name)
+    return described(context.folder, model, config.model if not is_folder(config) else Path(source_of(config)).name)
 
 
 def described(folder: Folder, model: BertForMaskedLM, name: str) -> Teacher:

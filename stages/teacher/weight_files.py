@@ -74,20 +74,13 @@ def _shapes_of(file: Path) -> dict[str, Shape]:
 
 
 def shapes_on_hub(model: str, revision: str) -> dict[str, Shape] | None:
-    """The same of a model on the hub: from the cache, or by asking for the headers alone, some hundred kilobytes.
+    """The same of a model on the hub, by asking for the headers alone, some hundred kilobytes.
 
     None where they are not to be had so: only pickled weights are there, or nobody answers. `fetch` looks again.
     """
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import SafetensorsParsingError
 
-    for name in WEIGHTS:
-        cached = try_to_load_from_cache(model, name, revision=revision)
-        if isinstance(cached, str):
-            folder = Path(cached).parent
-            if name.endswith(".json") and not _is_whole(folder):
-                break
-            return shapes_in(folder)
     try:
         headers = HfApi().get_safetensors_metadata(model, revision=revision).files_metadata.values()
     except SafetensorsParsingError as error:
@@ -97,8 +90,8 @@ def shapes_on_hub(model: str, revision: str) -> dict[str, Shape] | None:
     return {name: tuple(tensor.shape) for header in headers for name, tensor in header.tensors.items()}
 
 
-def _is_whole(folder: Path) -> bool:
-    """Whether all that an index names is in the cache: a download may have been interrupted."""
+def is_whole(folder: Path) -> bool:
+    """Whether a folder has weights, and all that an index names: a download may have been interrupted."""
     try:
         return bool(weight_files(folder))
     except InputError:

@@ -22,6 +22,8 @@ class Shard:
 
     name: str
     rows: int
+    half: int | None = None
+    """Where no document lies on both sides: about the middle row of a held-out shard in the packing `documents`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Blocks:
     """The same."""
     tokens_per_word: float = 0.0
     """On average in the training blocks, special tokens left out; 0 where tokens are masked one by one."""
+    heldout_rows: tuple[int, int] | None = None
+    """Of the held-out blocks those to be scored on, from the first to before the second; None: all."""
 
     @property
     def rows(self) -> int:

@@ -71,7 +71,7 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
 
 
 def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str) -> tuple[Shard, ...]:
-    shards = tuple(Shard(name=name, rows=p.rows) for name, p in packed if p.rows)
+    shards = tuple(Shard(name=name, rows=p.rows, half=p.half) for name, p in packed if p.rows)
     if not shards:
         raise InputError(_why_none([p for _, p in packed], config, part))
     return shards
@@ -110,12 +110,22 @@ def _pack_all(
 
     def work(batch: dict[str, NDArray[np.object_]]) -> dict[str, list[object]]:
         done = [
-            pack_shard(config, corpus.folder, str(name), tokenizer_json, vocabulary, target, corpus.language)
+            pack_shard(
+                config,
+                corpus.folder,
+                str(name),
+                tokenizer_json,
+                vocabulary,
+                target,
+                corpus.language,
+                halved=config.packing == "documents" and name in corpus.heldout_shards,
+            )
             for name in batch["item"]
         ]
         return {
             "name": list(batch["item"]),
             "rows": [p.rows for p in done],
+            "half": [p.half or 0 for p in done],
             "kept": [p.kept for p in done],
             "tail": [p.tail for p in done],
             "refused": [p.refused for p in done],
@@ -134,6 +144,7 @@ def _pack_all(
                 row["name"],
                 Packed(
                     rows=row["rows"],
+                    half=row["half"] or None,
                     kept=row["kept"],
                     tail=row["tail"],
                     refused=row["refused"],

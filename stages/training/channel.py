@@ -18,6 +18,8 @@ from stages.storage import Folder
 
 EVERY = 0.5
 """Seconds between two looks into the channel, on either side."""
+PATIENCE, INTERRUPTED_PATIENCE = 60.0, 3.0
+"""Seconds for the last of what workers said to arrive, at the end and where somebody has broken off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +164,15 @@ def listen(context: StageContext, steps: int) -> Iterator[Received]:
 
     postman = threading.Thread(target=work, name="reports", daemon=True)
     postman.start()
+    patience = PATIENCE
     try:
         yield received
+    except KeyboardInterrupt:  # somebody is waiting, and Ray may be gone
+        patience = INTERRUPTED_PATIENCE
+        raise
     finally:
         over.set()
-        postman.join(timeout=60)
+        postman.join(patience)
         ray.kill(received.channel)
 
 

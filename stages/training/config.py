@@ -44,6 +44,9 @@ class TrainConfig:
     """CPU threads a worker computes with; None: its machine's cores, shared among the workers on it."""
     cpus_per_worker: float | None = not_fingerprinted(None)
     """CPUs that a worker books from Ray; None: its share of half of the cluster's, 1 at most."""
+    compile: bool | Literal["auto"] = not_fingerprinted("auto")
+    """Whether torch.compile makes the models' blocks faster, which takes some tens of seconds at each start; auto: on a
+    GPU with a C compiler beside it, for 1,000 steps or more."""
     gpu_share: float = not_fingerprinted(1.0)
     """Of a GPU that a worker books; below 1, several small trainings of one worker each share a GPU."""
     checkpoint_every: int = not_fingerprinted(500)

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import Masked
+from stages.distillation.models.compiled import uncompiled
 from stages.distillation.step import accumulate
 from stages.training.micro_batch_search import fitting
 from stages.training.session import Session
@@ -40,7 +41,8 @@ def micro_batch_of(session: Session) -> int:
 
     def trial(rows: int) -> None:
         try:
-            accumulate(module, session.teacher, [placeholder(session, rows)], session.counts(0), session.arithmetic)
+            with uncompiled():
+                accumulate(module, session.teacher, [placeholder(session, rows)], session.counts(0), session.arithmetic)
         finally:
             session.optimizer.zero_grad(set_to_none=True)
 

@@ -20,6 +20,9 @@ from torch.nn.parallel import DistributedDataParallel
 from stages.distillation.data.batch import micro_batches
 from stages.distillation.data.masking import Masked, MaskRule, mask_rule
 from stages.distillation.hardware import dtype_of, keep_freed_memory
+from stages.distillation.losses import gpu as losses_gpu
+from stages.distillation.models.compiled import compile_blocks, uncompiled
+from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed, learning_rate_factor
 from stages.distillation.step import Arithmetic, DistillationModule, accumulate, adamw, update
@@ -34,6 +37,9 @@ from stages.training.loader import Share, share_of, stream
 from stages.training.micro_batch import micro_batch_of, placeholder
 from stages.training.reporting import Log
 from stages.training.session import Session
+
+COMPILED_STEPS = 1000
+"""Optimiser steps from which compiling pays: it takes about a minute on a GPU, and makes a step a fifth faster."""
 
 Batches = Iterable[tuple[NDArray[np.int64], Masked]]
 
@@ -112,11 +118,7 @@ def begin(job: Job, channel: ChannelWriter, rank: int, workers: int) -> Session:
     arithmetic = Arithmetic(
         device=device, dtype=dtype, scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     )
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    model = load_model(job.task.start, wide, device, dropout=job.config.dropout).train()
-    teacher = None
-    if job.task.teacher is not None:
-        teacher = freeze(load_model(job.task.teacher, dtype, device), dtype)
+    model, teacher = loaded(job, device, dtype)
     optimizer = adamw(model, learning_rate=job.config.learning_rate, weight_decay=job.config.weight_decay)
     found = checkpoint.look(job.folder / "checkpoints")
     state = TrainState(step=0) if found.newest is None else checkpoint.load(found.newest, model, optimizer)
@@ -155,11 +157,31 @@ def begin(job: Job, channel: ChannelWriter, rank: int, workers: int) -> Session:
     return session
 
 
+def loaded(job: Job, device: torch.device, dtype: torch.dtype) -> tuple[MaskedLM, MaskedLM | None]:
+    """What learns, in fp32 at least and with the config's dropout, and its teacher, if any, in the products' dtype."""
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    model = load_model(job.task.start, wide, device, dropout=job.config.dropout).train()
+    teacher = None if job.task.teacher is None else freeze(load_model(job.task.teacher, dtype, device), dtype)
+    if compiles_blocks(job, device):
+        compile_blocks(model)
+        if teacher is not None:
+            compile_blocks(teacher)
+    return model, teacher
+
+
+def compiles_blocks(job: Job, device: torch.device) -> bool:
+    """Whether torch.compile is worth its time here, or was asked for."""
+    if job.config.compile != "auto":
+        return job.config.compile
+    return device.type == "cuda" and job.plan.steps >= COMPILED_STEPS and losses_gpu.compiles(device)
+
+
 def arrange_ddp_buckets(session: Session) -> None:
     """One backward pass whose gradients are thrown away: DDP arranges its buckets by the order in which gradients came
     in its first one, and three or more workers' sums depend, in their last bit, on the arrangement. So a start in the
     middle of a run adds up as one that never stopped."""
-    accumulate(session.module, session.teacher, [placeholder(session, 1)], session.counts(0), session.arithmetic)
+    with uncompiled():
+        accumulate(session.module, session.teacher, [placeholder(session, 1)], session.counts(0), session.arithmetic)
     session.optimizer.zero_grad(set_to_none=True)
 
 

@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
-from tiny_pipeline import tiny_pipeline
+from tiny import tiny_bert
+from tiny_pipeline import tiny_pipeline, tiny_recipe
 
 from pipeline.config.schema import PipelineConfig, to_yaml
+from pipeline.tracking.config import TrackingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EVERY = 400, 5
@@ -23,6 +27,39 @@ def driver(file: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(file)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, cwd=file.parent, stderr=subprocess.PIPE, text=True)
+
+
+def group(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    """As a terminal that closes, and `kill -- -PGID`."""
+    os.killpg(process.pid, number)
+
+
+def everybody(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    """As Slurm's scancel and systemd: whatever session or group a process is in."""
+    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
+
+
+def told_in_training(
+    config: PipelineConfig,
+    file: Path,
+    tell: Callable[["subprocess.Popen[str]", signal.Signals], None],
+    number: signal.Signals,
+) -> tuple[int, str, float]:
+    """(exit status, what was said, seconds until the end) of a driver that leads a process group of its own."""
+    command = [sys.executable, "-m", "pipeline.cli.main", "run", "--config", str(file)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, cwd=file.parent, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and len(run_of(config)[2] if recorded(config) else ()) < 3:
+        time.sleep(0.2)
+    assert process.poll() is None, process.communicate()[1]
+    started = time.monotonic()
+    tell(process, number)
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said, time.monotonic() - started
 
 
 def recorded(config: PipelineConfig) -> bool:
@@ -82,3 +119,42 @@ def test_run_terminated_early_and_in_training_continues_in_one_mlflow_run_withou
     assert sorted({*steps, step}) == sorted({*range(EVERY, STEPS + 1, EVERY), step})
     assert len(steps) == len(set(steps))
     assert json.loads((work / "run.json").read_text())["mlflow_run_ids"] == [first]
+
+
+@pytest.fixture
+def untaught(tmp_path: Path, mlflow_template: Path) -> PipelineConfig:
+    """A long training whose teacher knows nothing: nothing is asked of it."""
+    made = tiny_recipe(tmp_path, tiny_bert())
+    (tmp_path / "mlflow.db").write_bytes(mlflow_template.read_bytes())
+    tracking = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", system_metrics=False)
+    distil = replace(made.distil, steps=4000, log_every=EVERY, evaluate_every=4000, checkpoint_every=4000)
+    config = replace(made, distil=distil, tracking=tracking, until="distil")
+    (tmp_path / "mine.yaml").write_text(to_yaml(config))
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_run_whose_whole_process_group_is_told_saves_a_checkpoint_and_ends_within_seconds(
+    untaught: PipelineConfig, tmp_path: Path, number: signal.Signals
+) -> None:
+    status, said, seconds = told_in_training(untaught, tmp_path / "mine.yaml", group, number)
+    assert status == 75, said
+    assert said.startswith(f"stopped by {number.name}; the same command continues from the checkpoint of step ")
+    assert seconds < 30
+    step = int(said.split()[-1])
+    (checkpoint,) = Path(untaught.workdir).glob(f"distil/*/checkpoints/step-{step:08d}")
+    assert (checkpoint / "manifest.json").exists()
+    assert run_of(untaught)[1] == "KILLED"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_run_whose_every_process_is_told_waited_a_minute_for_a_ray_that_was_gone_and_ends_within_seconds(
+    untaught: PipelineConfig, tmp_path: Path
+) -> None:
+    status, said, seconds = told_in_training(untaught, tmp_path / "mine.yaml", everybody, signal.SIGTERM)
+    assert (status, said) == (75, "stopped by SIGTERM; the same command continues\n")
+    assert seconds < 30
+    assert run_of(untaught)[1] == "KILLED"

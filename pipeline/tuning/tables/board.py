@@ -63,7 +63,7 @@ class Board:
             self._tell(self._trials, self._total)
 
     def confirm(self, runs: Sequence[Trial], total: int) -> None:
-        """Take in the confirmation's runs as they are now; there will be `total`."""
+        """Take in the confirmation's runs as they are now; there will be `total` at most."""
         with self._lock:
             self._runs, self._runs_total = tuple(runs), total
             self._tell(self._runs, total)
@@ -103,7 +103,7 @@ class Board:
         return Group(
             trials_table(trials, self._objective, self._full, count_text(trials), concurrency),
             "",
-            runs_table(runs, self._objective, self._full, f"confirmation: {self._pace(runs, total, 'runs')}"),
+            runs_table(runs, self._objective, self._full, f"confirmation: {self._pace(runs, total, 'runs at most')}"),
         )
 
     def _pace(self, trials: Sequence[Trial], total: int, unit: str) -> str:
@@ -123,7 +123,7 @@ class Board:
         running = [f"{_name(trial)} {described(trial, self._full)}" for trial in trials if not trial.is_over]
         if running and time.monotonic() - self._last >= _LOG_SECONDS:
             self._last = time.monotonic()
-            pace = self._pace(trials, total, "runs of the confirmation" if trials is self._runs else "trials")
+            pace = self._pace(trials, total, "runs at most of the confirmation" if trials is self._runs else "trials")
             self._console.line("…", "search", escape(f"{pace}: {in_short(tuple(running))}"))
 
     def _print(self, table: Table) -> None:

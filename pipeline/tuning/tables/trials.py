@@ -59,7 +59,9 @@ def runs_table(runs: Sequence[Trial], objective: str, full_tokens: int, title: s
 def best_so_far(trials: Sequence[Trial], objective: str) -> Trial | None:
     """The lowest objective among those that got furthest, as `pipeline.tuning.verdict.candidates` compares them."""
     reported = [trial for trial in trials if trial.reports and trial.state != "failed"]
-    return min(reported, key=lambda trial: (-trial.tokens, trial.objective(objective)), default=None)
+    furthest = max((trial.distance for trial in reported), default=None)
+    there = [trial for trial in reported if trial.distance == furthest]
+    return min(there, key=lambda trial: trial.objective(objective) or 0.0, default=None)
 
 
 def varying(settings: Sequence[Mapping[str, Scalar]]) -> list[str]:

@@ -32,7 +32,7 @@ def log_search(live: LiveRun, trials: Sequence[Trial], search: Search, figures: 
 
     client: Any = MlflowClient(live.store.uri)
     columns = _table(trials, search.objective)
-    record = to_plain(search)
+    record = to_plain(search) | {"verdict": to_plain(search.verdict)}
     live.log_metrics(0, {f"final/{name}": value for name, value in _final(search).items()})
     for what, action in (
         ("the best setting", lambda: _log_best(client, live.run_id, search)),
@@ -67,6 +67,7 @@ def _final(search: Search) -> dict[str, float]:
         **({"best_objective": verdict.best.mean} if verdict.best else {}),
         "gain": verdict.gain,
         "spread": verdict.spread,
+        **({"gain_low": verdict.low, "gain_high": verdict.high, "p_value": verdict.p_value} if verdict.best else {}),
         **{name: getattr(search, name) for name in counts},
     }
 

@@ -69,7 +69,8 @@ def look(paths: tuple[str, ...], root: Folder | None = None) -> Found:
             ) from error
         if not found:
             but = f"only what is left out: {next(iter(own)).rstrip('.')}" if own else "no file"
-            raise InputError(f"corpus.paths names {path}, which matches {but}; correct it (quote it in a shell).")
+            how = "quote it in a shell; a comma in a name is \\,"
+            raise InputError(f"corpus.paths names {path}, which matches {but}; correct it ({how}).")
         left_out.update(own)
         for file in sorted(found, key=lambda file: file.name):
             format_of(file.uri)

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stages.errors import InputError
+from stages.hub import HubName, ask, commit_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-HUB_SECONDS = 5
-"""How long the hub may take to answer before it counts as out of reach."""
 TASK_BYTES = 1 << 25
 UNREACHABLE = "unreachable"
 _ROWS = 256
@@ -41,19 +40,47 @@ class Part:
     count: int
 
 
-def resolve(path: str, name: str, split: str) -> DataSet:
-    """The data set that `path` means: a saved folder, or `owner/name` or `owner/name:subset` on the hub.
-
-    Raises `InputError` where there is none, or the hub does not answer within `HUB_SECONDS`.
-    """
+def on_hub(path: str) -> HubName | None:
+    """What a path names on the hub, `owner/name`, `owner/name:subset` or either with `@revision`; None for a folder."""
     if os.path.isdir(path):
-        if not {"dataset_info.json", "dataset_dict.json"} & set(os.listdir(path)):
-            raise InputError(
-                f"{path} holds no data set saved by save_to_disk; for text and tables set corpus.source to files."
-            )
-        return DataSet(path=os.path.abspath(path), name="", split=split, revision="")
-    repository, _, subset = path.partition(":")
-    return DataSet(path=repository, name=subset or name, split=split, revision=_revision(repository))
+        return None
+    address, _, revision = path.partition("@")
+    if ":" in revision or (not revision and address != path):
+        raise InputError(f"corpus.paths names {path!r}: write owner/name:subset@revision, the revision last.")
+    return HubName(kind="dataset", name=address.partition(":")[0], revision=revision or "main")
+
+
+def pinned(path: str, commit: str) -> str:
+    """The same path at a commit."""
+    return f"{unpinned(path)}@{commit}"
+
+
+def unpinned(path: str) -> str:
+    """The same path without its revision; a folder is as it is."""
+    return path if os.path.isdir(path) else path.partition("@")[0]
+
+
+def resolve(path: str, name: str, split: str) -> DataSet:
+    """The data set that `path` means: a saved folder, or one on the hub (see `on_hub`), at the commit that it has now
+    where the path gives none.
+
+    Raises `InputError` where there is none, or the hub does not answer within seconds.
+    """
+    there = on_hub(path)
+    if there is not None:
+        subset = unpinned(path).partition(":")[2]
+        return DataSet(path=there.name, name=subset or name, split=split, revision=commit_of(there))
+    if not {"dataset_info.json", "dataset_dict.json"} & set(os.listdir(path)):
+        raise InputError(
+            f"{path} holds no data set saved by save_to_disk; for text and tables set corpus.source to files."
+        )
+    return DataSet(path=os.path.abspath(path), name="", split=split, revision="")
+
+
+def reach(paths: tuple[str, ...]) -> None:
+    """Raise `InputError` where a data set has to be read from the hub and cannot: its commit may be known of old."""
+    for there in filter(None, map(on_hub, paths)):
+        ask(there)
 
 
 def identity(path: str, name: str, split: str) -> dict[str, str]:
@@ -66,7 +93,7 @@ def identity(path: str, name: str, split: str) -> dict[str, str]:
             revision = resolve(path, name, split).revision
         except InputError:
             revision = UNREACHABLE
-        return {f"{path}/{split}": revision}
+        return {f"{unpinned(path)}/{split}": revision}
     return {f"{os.path.basename(os.path.abspath(path))}/{split}": _saved(resolve(path, name, split))._fingerprint}
 
 
@@ -132,22 +159,3 @@ def _stream(data: DataSet) -> "IterableDataset":
         return load_dataset(data.path, data.name or None, split=data.split, revision=data.revision, streaming=True)
     except (OSError, RuntimeError, ValueError) as error:  # no such subset or split, a script, files that are gone
         raise InputError(f"cannot open data set {data.path}: {str(error).splitlines()[0]}") from error
-
-
-def _revision(repository: str) -> str:
-    """The commit that the data set's main branch stands at."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
-    try:
-        return HfApi().dataset_info(repository, timeout=HUB_SECONDS).sha or "main"
-    except (RepositoryNotFoundError, HFValidationError, GatedRepoError) as error:
-        raise InputError(
-            f"corpus.paths names {repository!r}, which is neither a folder nor a data set that the hub shows you; "
-            "correct it, or log in with `hf auth login`."
-        ) from error
-    except Exception as error:  # whatever the transport raises: it differs from version to version
-        raise InputError(
-            f"the hub does not answer for data set {repository!r} ({type(error).__name__}); connect to a network, or "
-            "save it to a folder elsewhere (save_to_disk) and name that."
-        ) from error

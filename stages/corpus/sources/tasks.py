@@ -87,6 +87,7 @@ def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
 
 
 def _dataset_rows(config: CorpusConfig) -> list[Row]:
+    hub.reach(config.paths)  # at once, where `datasets` would try for minutes
     sets = [hub.resolve(path, config.dataset_name, config.split) for path in config.paths]
     parts = [part for data in sets for part in hub.parts(data, config.text_column)]
     return [{"index": part.index, "count": part.count, "amount": 1, **asdict(part.data)} for part in parts]

@@ -45,17 +45,22 @@ def micro_batches(masked: Masked, size: int, device: torch.device) -> list[Batch
 
 
 def _segments(segments_RL: NDArray[np.int16], size: int, device: torch.device) -> list[Segments]:
-    numbers = on_device(segments_RL, device).split(size)
-    within = on_device(places(segments_RL), device).split(size)
-    # Counted here, on the host: how many positions are no padding is the shape of what the losses go through, and a
-    # device that was asked for it would have to be waited for.
-    starts = range(0, len(segments_RL), size)
-    real = [on_device(np.flatnonzero(segments_RL[i : i + size].ravel() != PADDING), device) for i in starts]
-    return [Segments(*part) for part in zip(numbers, within, real, strict=True)]
+    places_RL = places(segments_RL)
+    numbers, within = on_device(segments_RL, device).split(size), on_device(places_RL, device).split(size)
+    found = []
+    for index, start in enumerate(range(0, len(segments_RL), size)):
+        # Counted here, on the host: how many positions are no padding, and how many pieces there are, is the shape of
+        # what is computed, and a device that was asked for it would have to be waited for.
+        rows = slice(start, start + size)
+        real = np.flatnonzero(segments_RL[rows].ravel() != PADDING)
+        ends = np.append(np.flatnonzero(places_RL[rows].ravel() == 0), segments_RL[rows].size)
+        counted = on_device(real, device), on_device(ends, device, torch.int32)
+        found.append(Segments(numbers[index], within[index], *counted))
+    return found
 
 
-def on_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """As int64. To a GPU from pinned memory: a copy from other memory would have the host wait for the step before,
-    and then the next step's kernels are launched late."""
-    tensor = torch.as_tensor(array).to(torch.int64)
+def on_device(array: NDArray[Any], device: torch.device, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """To a GPU from pinned memory: a copy from other memory would have the host wait for the step before, and then the
+    next step's kernels are launched late."""
+    tensor = torch.as_tensor(array).to(dtype)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import BertForMaskedLM, DistilBertForMaskedLM
 
 from stages.distillation.data.segments import Segments
+from stages.distillation.models.piece_attention import PIECES
 
 MaskedLM: TypeAlias = BertForMaskedLM | DistilBertForMaskedLM
 
@@ -40,8 +41,11 @@ def encode(model: MaskedLM, input_ids_RL: Tensor, segments: Segments | None = No
     return blocks(embedded, None if segments is None else _attention_mask(model, segments)).last_hidden_state
 
 
-def _attention_mask(model: MaskedLM, segments: Segments) -> Tensor:
-    """(R, 1, L, L) as the model's attention takes it: plain products add numbers, torch's fused one reads truth."""
+def _attention_mask(model: MaskedLM, segments: Segments) -> Tensor | Segments:
+    """What the model's attention takes for a mask: (R, 1, L, L), numbers to add in plain products, truth in torch's
+    fused one; the pieces themselves where it knows them."""
+    if model.config._attn_implementation == PIECES:
+        return segments
     if model.config._attn_implementation != "eager":
         return segments.together_R1LL()
     kind = segments.numbers_RL.device.type

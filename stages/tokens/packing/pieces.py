@@ -57,10 +57,16 @@ class Cutter:
             return [found] if len(found) else []
         # A byte-level token may hold the space before its word: a sentence begins with the first token that ends in it.
         ends, words = [end for _, end in encoded.offsets], encoded.word_ids
-        starts = [sentence["start_index"] for sentence in sentencex.get_sentence_boundaries(self.language, text)]
-        sentences = [bisect_right(ends, start) for start in starts]
+        sentences = [bisect_right(ends, start) for start in sentence_starts(text, self.language)]
         new_words = [i for i in range(1, len(found)) if words[i] != words[i - 1]]
         return [found.between(begin, end) for begin, end in spans(len(found), self.inner, sentences, new_words)]
+
+
+def sentence_starts(text: str, language: str) -> list[int]:
+    """Where sentences begin, in characters. A full stop, question or exclamation mark of Latin script ends one only
+    before white space: formulas and addresses are full of others."""
+    found = [one["start_index"] for one in sentencex.get_sentence_boundaries(language, text)]
+    return [start for start in found if start == 0 or text[start - 1].isspace() or not text[start - 1].isascii()]
 
 
 def spans(tokens: int, most: int, *borders: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ padding, and what is left at a shard's end is dropped and counted.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from stages.corpus.documents import documents
+from stages.corpus.documents import documents, number_of_documents
 from stages.distillation.data.rows import Rows
 from stages.storage import Folder, filesystem_of
 from stages.tokens.config import MAX_MASK_RATE, TokensConfig
@@ -37,6 +37,8 @@ class Packed:
     """What one task found out about the shard it packed."""
 
     rows: int
+    half: int | None
+    """Row before which the first half of the documents ends and from which on the second lies, where that was asked."""
     kept: int
     """Tokens in these rows, padding left out."""
     tail: int
@@ -75,8 +77,11 @@ def pack_shard(
     vocabulary: Vocabulary,
     target: Folder,
     language: str = "en",
+    *,
+    halved: bool = False,
 ) -> Packed:
-    """Pack one document shard into one Parquet file of blocks, in bounded memory."""
+    """Pack one document shard into one Parquet file of blocks, in bounded memory; `halved`: no document of its first
+    half shares a block with one of its second."""
     tokenizer = text_tokenizer(tokenizer_json)
     unknown = UnknownWords(tokenizer, vocabulary.unk_id)
     borders = borders_of(config, tokenizer_json, language)
@@ -88,13 +93,18 @@ def pack_shard(
     filesystem, path = filesystem_of((target / name).uri)
     filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
     with filesystem.open_output_stream(path) as sink, _Writer(sink, config, vocabulary) as writer:
-        for texts in documents(source, name):
+        half = None
+        for texts, at_the_middle in _parts(source, name, number_of_documents(source, name) // 2 if halved else 0):
             encoded, rows = packer.add(texts)
             unknown.add(texts, encoded)
             writer.write(rows)
+            if at_the_middle:
+                writer.write(packer.finish())
+                half = writer.rows
         writer.write(packer.finish())
     return Packed(
         rows=writer.rows,
+        half=half,
         kept=int(writer.counts_V.sum()),
         tail=packer.tail,
         refused=writer.refused,
@@ -105,6 +115,20 @@ def pack_shard(
         unknown_words=unknown.words,
         words=writer.words,
     )
+
+
+def _parts(source: Folder, name: str, middle: int) -> Iterator[tuple[list[str], bool]]:
+    """A shard's documents in lists, cut behind the one of number `middle` (from 1; 0: nowhere), and whether it is there
+    that a list ends."""
+    done = 0
+    for texts in documents(source, name):
+        here = middle - done
+        done += len(texts)
+        if 0 < here <= len(texts):
+            yield texts[:here], True
+            texts = texts[here:]
+        if texts:
+            yield texts, False
 
 
 def schema_of(config: TokensConfig) -> pa.Schema:

@@ -12,8 +12,8 @@ from stages.tokens.vocabulary import Vocabulary
 
 
 class Stream:
-    """A `Packer` of the packing `stream`: joins documents by [SEP], cuts the line into blocks, keeps what has filled
-    none yet."""
+    """A `Packer` of the packing `stream`: joins documents by [SEP] and cuts the line; keeps what has filled no block
+    yet."""
 
     def __init__(
         self, tokenizer: Tokenizer, block_length: int, vocabulary: Vocabulary, borders: Borders | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ray.exceptions import RayTaskError
+from ray.train import TrainingFailedError
 
 from pipeline.cli.arguments import config_of, split
 from pipeline.cli.main import main, parse, status_of
@@ -21,7 +22,7 @@ from pipeline.records.record import Record, identify, write_record
 from pipeline.runtime.environment import environment
 from pipeline.runtime.signals import Terminated
 from pipeline.tuning.config import PAPER, TuneConfig, dimension
-from pipeline.tuning.verdict import Confirmed, Search, judge
+from pipeline.tuning.verdict import Confirmed, Search
 from stages.errors import ConfigError, InputError, Preempted
 from stages.storage import Folder
 
@@ -194,6 +195,28 @@ def test_fault_is_status_1_with_one_line_and_the_traceback_in_a_file(capsys: pyt
     file.unlink()
 
 
+@pytest.mark.parametrize("verbose", [True, False])
+def test_fault_in_a_ray_task_was_shown_in_colours_and_by_the_wrapper_s_name_and_is_by_its_cause(
+    verbose: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        trace = "\x1b[36mray::loop()\x1b[39m (pid=7)\nZeroDivisionError: first line"
+        try:
+            raise RayTaskError("loop", trace, ZeroDivisionError("first line")).as_instanceof_cause()
+        except RayTaskError as error:
+            raise TrainingFailedError("Training failed due to worker errors:\n" + trace) from error
+
+    assert status_of(fail, verbose=verbose) == 1
+    shown = capsys.readouterr().err
+    if not verbose:
+        assert shown.startswith("ZeroDivisionError: first line (the whole traceback is in ")
+        file = Path(shown.rsplit(" ", 1)[1].strip().rstrip(")"))
+        shown = file.read_text(encoding="utf-8")
+        file.unlink()
+    assert "ray::loop() (pid=7)" in shown
+    assert "\x1b" not in shown
+
+
 def test_fault_with_verbose_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         raise ZeroDivisionError("oh")
@@ -213,6 +236,8 @@ def test_fault_with_verbose_shows_the_traceback(capsys: pytest.CaptureFixture[st
         ("describe --config c.yaml --a 1", "describe --config c.yaml", [("a", "1")]),
         ("describe --config=c.yaml --a 1", "describe --config=c.yaml", [("a", "1")]),
         ("run demo --a x=y", "run demo", [("a", "x=y")]),
+        ("run demo --a x,y", "run demo", [("a", "x,y")]),
+        ("run demo --a x,1.txt y.txt", "run demo", [("a", r"x\,1.txt,y.txt")]),
         ("run demo --from-search latest --a 1", "run demo --from-search latest", [("a", "1")]),
         ("run --from_search=r demo --a x y", "run --from_search=r demo", [("a", "x,y")]),
         ("tune demo --search a=1|2 --b 1 --search c=0..1", "tune demo --search a=1|2 --search c=0..1", [("b", "1")]),
@@ -241,8 +266,8 @@ def better(tmp_path: Path) -> Search:
     """A finished search in runs/demo; its trial 7 is better than the paper's setting."""
     folder = Folder(str(tmp_path / "runs" / "demo" / "search" / "aa00"))
     setting = {"temperature": 3.25, "alpha_ce": 4.0, "alpha_mlm": 3.5, "alpha_cos": 0.5, "ce_positions": "all"}
-    paper = Confirmed(trial=0, setting={**PAPER, "ce_positions": "masked"}, values=(2.0, 2.0))
-    best = Confirmed(trial=7, setting=setting, values=(1.5, 1.25))
+    paper = Confirmed(trial=0, setting={**PAPER, "ce_positions": "masked"}, values=(2.0, 2.0, 2.0))
+    best = Confirmed(trial=7, setting=setting, values=(1.5, 1.4, 1.45))
     search = Search(
         folder=folder,
         mlflow_run_id=SEARCH,
@@ -253,9 +278,8 @@ def better(tmp_path: Path) -> Search:
         tokens_spent=400_000,
         full_budget_tokens=100_000,
         confirm_tokens=600_000,
-        seeds=(11, 12),
+        seeds=(11, 12, 13),
         confirmed=(paper, best),
-        verdict=judge(paper, [best]),
     )
     record = Record(
         fingerprint="aa00",

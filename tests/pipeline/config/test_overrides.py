@@ -68,6 +68,10 @@ class Whole:
         ("paths", "a.txt, b.txt", ("a.txt", "b.txt")),
         ("paths", "[a.txt, 'b,c.txt']", ("a.txt", "b,c.txt")),
         ("paths", "[ab]*.txt", ("[ab]*.txt",)),
+        ("paths", '["a,b.txt"]', ("a,b.txt",)),
+        ("paths", r"a\,b.txt", ("a,b.txt",)),
+        ("paths", r"a\,b.txt,c.txt", ("a,b.txt", "c.txt")),
+        ("layers", r"0\,2,4", (0, 2, 4)),  # `--layers 0,2 4`
         ("betas", "0.5,1", (0.5, 1.0)),
         ("phases", "[{steps: 4}, {steps: 5, rate: 5e-1}]", (Phase(steps=4), Phase(steps=5, rate=0.5))),
         ("phases.1.steps", "7", (Phase(steps=1), Phase(steps=7))),

@@ -119,6 +119,22 @@ def test_sigterm_while_the_driver_waits_for_ray_is_raised_at_once(ray_session: N
     assert time.monotonic() - started < 10
 
 
+def test_sigterm_in_a_training_whose_ray_is_gone_is_raised_instead_of_waiting_for_its_end() -> None:
+    def training(stop: StopSignal) -> None:
+        asked = time.monotonic()
+        stop.listen(gone=lambda: time.monotonic() > asked + 1)
+        stop.should_stop()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.asked, "and nothing is raised while Ray is there"
+        time.sleep(30)
+
+    started = time.monotonic()
+    with pytest.raises(Terminated) as raised:
+        while_stopping(training)
+    assert raised.value.signal == "SIGHUP", "by what came first"
+    assert 1 < time.monotonic() - started < 10
+
+
 def test_sigterm_after_ray_has_set_its_own_handler_is_still_heard() -> None:
     def starting_ray(stop: StopSignal) -> None:
         signal.signal(signal.SIGTERM, lambda *_: pytest.fail("somebody else's handler"))

@@ -1,16 +1,21 @@
 """Blocks of several documents: everything a model gives and learns from them is what it would from each by itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from tiny import CLS_ID, LENGTH, MASK_ID, SEP_ID, VOCAB, no_dropout, tiny_bert
 from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM
 
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import Masked, MaskRule, mask
 from stages.distillation.data.rows import Rows, places
 from stages.distillation.losses.weights import LossWeights
+from stages.distillation.models.compiled import compile_blocks, uncompiled
 from stages.distillation.models.family import MaskedLM, encode
+from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.models.student import take_blocks
 from stages.distillation.score import compare, predict, score
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate
@@ -76,7 +81,7 @@ def plain_loss(student: MaskedLM, teacher: MaskedLM, masked: Masked, weights: Lo
 
 
 @pytest.mark.parametrize("which", ["teacher", "student"])
-@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa", PIECES])
 def test_encode_hidden_states_of_a_packed_block_are_its_pieces_one_by_one(which: str, attention: str) -> None:
     model = dict(zip(("student", "teacher"), models(), strict=True))[which].eval()
     model.set_attn_implementation(attention)
@@ -162,3 +167,29 @@ def test_batch_first_is_the_first_row_with_its_pieces() -> None:
 def test_places_begin_anew_in_each_piece_and_in_the_padding() -> None:
     segments = np.array([[1, 1, 1, 2, 2, 0, 0], [1, 2, 3, 3, 3, 3, 4]], dtype=np.int16)
     assert places(segments).tolist() == [[0, 1, 2, 0, 1, 0, 1], [0, 0, 0, 1, 2, 3, 0]]
+
+
+def test_attention_of_pieces_is_loaded_by_name_and_leaves_no_trace_in_the_saved_model(tmp_path: Path) -> None:
+    models()[0].save_pretrained(tmp_path / "student")
+    loaded = AutoModelForMaskedLM.from_pretrained(tmp_path / "student", attn_implementation=PIECES)
+    assert loaded.config._attn_implementation == PIECES
+    loaded.save_pretrained(tmp_path / "again")
+    assert (tmp_path / "again" / "config.json").read_text() == (tmp_path / "student" / "config.json").read_text()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", PIECES])
+def test_compiled_blocks_give_what_they_gave_and_keep_the_names_of_their_weights(attention: str) -> None:
+    """Traced and not made into machine code, which takes a compiler and a minute."""
+    student, teacher = models()
+    masked, names = packed(), list(student.state_dict())
+    whole, halves = micro_batches(masked, len(LAYOUTS), CPU)[0], micro_batches(masked, 2, CPU)
+    for model in (student, teacher):
+        model.set_attn_implementation(attention)
+        before = [encode(model, b.input_ids_RL, b.segments) for b in (whole, *halves)]
+        compile_blocks(model, backend="aot_eager")
+        after = [encode(model, b.input_ids_RL, b.segments) for b in (whole, *halves)]
+        with uncompiled():
+            plain = encode(model, whole.input_ids_RL, whole.segments)
+        for one, other in zip((*before, before[0]), (*after, plain), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    assert list(student.state_dict()) == names

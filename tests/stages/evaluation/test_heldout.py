@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from published import SPECIAL
-from tiny import LENGTH, MASK_ID, all_rows, tiny_bert, tiny_blocks
+from tiny import CLS_ID, LENGTH, MASK_ID, SEP_ID, WORDS, all_rows, tiny_bert, tiny_blocks, write_shard
 
 from stages.distillation.data.batch import Batch
-from stages.evaluation.heldout import Heldout, heldout, score_all
+from stages.errors import InputError
+from stages.evaluation.heldout import Heldout, halves, heldout, score_all
 from stages.tokens.blocks import Blocks
 
 CPU = torch.device("cpu")
@@ -85,3 +86,70 @@ def test_score_all_rows_are_scored_alike_in_any_micro_batch_and_the_mode_is_kept
     assert torch.equal(again.top1, scores.top1)
     assert score_all(model.eval(), heldout(blocks, most=2, micro_batch=2, device=CPU))[1] is None
     assert not model.training
+
+
+def documents(lengths: list[int], rows: int, seed: int = 0) -> np.ndarray:
+    """Blocks as packing makes them, of documents with so many tokens each; every document is of one word alone, and the
+    next of another."""
+    line: list[int] = []
+    for number, length in enumerate(lengths):
+        line += [len(SPECIAL) + (seed + number) % len(WORDS)] * length + [SEP_ID]
+    ids = np.empty((rows, LENGTH), dtype=np.int32)
+    ids[:, 0], ids[:, -1] = CLS_ID, SEP_ID
+    ids[:, 1:-1] = np.array(line[: rows * (LENGTH - 2)]).reshape(rows, LENGTH - 2)
+    return ids
+
+
+def blocks_of(folder: Path, *shards: np.ndarray) -> Blocks:
+    """Blocks whose held-out shards are these."""
+    made = tiny_blocks(folder, heldout=tuple(len(ids) for ids in shards))
+    for shard, ids in zip(made.heldout, shards, strict=True):
+        write_shard(folder / shard.name, ids)
+    return made
+
+
+def words_in(blocks: Blocks, part: Blocks) -> set[int]:
+    """Which words, and so which documents, are scored on."""
+    assert part.heldout_rows is not None
+    return set(all_rows(blocks, blocks.heldout)[slice(*part.heldout_rows)].ravel().tolist()) - set(range(len(SPECIAL)))
+
+
+def test_halves_have_no_document_in_common_and_lose_no_block_but_where_it_is_cut(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for case in range(20):
+        lengths = rng.integers(1, 120, 38).tolist()  # most go over several blocks
+        rows = (sum(lengths) + 38) // (LENGTH - 2)
+        blocks = blocks_of(tmp_path / str(case), documents(lengths, rows))
+        first, second = halves(blocks)
+        assert first.heldout_rows is not None
+        assert second.heldout_rows is not None
+        assert first.heldout_rows[0] == 0
+        assert second.heldout_rows == (first.heldout_rows[1] + 1, rows)
+        assert abs(first.heldout_rows[1] - rows // 2) <= 120 / (LENGTH - 2)  # as near as a document ends
+        assert words_in(blocks, first).isdisjoint(words_in(blocks, second))
+        assert replace(first, heldout_rows=None) == replace(second, heldout_rows=None) == blocks
+
+
+def test_halves_of_two_long_documents_are_cut_between_their_shards(tmp_path: Path) -> None:
+    blocks = blocks_of(tmp_path, documents([9999], 300), documents([9999], 90, seed=7))
+    assert [part.heldout_rows for part in halves(blocks)] == [(0, 300), (300, 390)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rows"), [([9999], 200), ([9999, 1], 200), ([20] * 9, 13), ([5], 1), ([10, 200], 15)]
+)
+def test_halves_of_too_little_say_so_in_a_sentence(lengths: list[int], rows: int, tmp_path: Path) -> None:
+    blocks = blocks_of(tmp_path, documents(lengths + [30] * 9, rows))
+    with pytest.raises(InputError) as caught:
+        halves(blocks)
+    assert str(caught.value).startswith(f"the held-out text, {rows} blocks, cannot be cut between two documents")
+    assert "corpus.heldout_fraction" in str(caught.value)
+
+
+def test_heldout_of_a_half_is_its_blocks_with_the_masks_they_have_in_the_whole(blocks: Blocks) -> None:
+    whole = joined(heldout(blocks, most=64, micro_batch=64, device=CPU))
+    part = joined(heldout(replace(blocks, heldout_rows=(25, 60)), most=64, micro_batch=4, device=CPU))
+    few = heldout(replace(blocks, heldout_rows=(25, 60)), most=3, micro_batch=4, device=CPU)
+    for name in ("input_ids_RL", "positions_RM", "labels_RM"):
+        assert torch.equal(getattr(part, name), getattr(whole, name)[25:60])
+        assert torch.equal(getattr(joined(few), name), getattr(whole, name)[[25, 42, 59]])

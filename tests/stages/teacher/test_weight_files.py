@@ -12,7 +12,9 @@ from tiny import tiny_bert
 
 from pipeline.cli.main import main
 from stages.errors import InputError
+from stages.hub import HubName
 from stages.teacher.config import TeacherConfig
+from stages.teacher.hub_cache import located
 from stages.teacher.stage import check
 from stages.teacher.weight_files import shapes_in, shapes_on_hub
 
@@ -133,7 +135,6 @@ def test_weights_of_a_hub_s_model_in_the_cache_are_looked_at_without_a_network(
     commit = "a" * 40
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     saved(tmp_path / "models--some--model" / "snapshots" / commit)
-    refs = tmp_path / "models--some--model" / "refs"
-    refs.mkdir()
-    (refs / "main").write_text(commit)
-    assert shapes_on_hub("some/model", "main") == expected()
+    folder = located(HubName(kind="model", name="some/model", revision=commit))
+    assert folder is not None
+    assert shapes_in(folder) == expected()

@@ -11,10 +11,11 @@ from small_corpus import corpus_of, write
 from tiny import WORDS
 
 from stages.context import StageContext
+from stages.evaluation.heldout import halves
 from stages.storage import Folder
 from stages.tokens.config import TokensConfig
 from stages.tokens.packing.best_fit import BestFit, best_fit
-from stages.tokens.packing.pieces import cutter, spans
+from stages.tokens.packing.pieces import cutter, sentence_starts, spans
 from stages.tokens.packing.shard import pack_shard
 from stages.tokens.packing.words import Tokens
 from stages.tokens.stage import pack
@@ -79,6 +80,13 @@ def test_cut_a_sentence_that_is_too_long_ends_between_words() -> None:
 
 def test_cut_a_word_that_is_too_long_ends_between_tokens() -> None:
     assert cut("a" * 23) == [[A, *[AA] * 9], [AA] * 10, [AA] * 3]
+
+
+def test_sentences_end_before_white_space_or_with_a_mark_that_needs_none() -> None:
+    """A reaction's molecules are no sentences; Chinese has no spaces."""
+    assert sentence_starts("CC(C)=O.COc1ccc.C>>C", "en") == [0]
+    assert sentence_starts("Mr. Smith saw it. He left.", "en") == [0, 18]
+    assert sentence_starts("我是人。你好！他走了。", "zh") == [0, 4, 7]
 
 
 def test_cut_loses_no_token_and_makes_no_piece_longer_than_a_block() -> None:
@@ -172,6 +180,23 @@ def test_pack_shard_in_documents_is_the_same_twice_and_refuses_blocks_with_too_l
     assert (found.rows, found.refused) == (1, 1)
 
 
+@pytest.mark.parametrize("number", [5, 1500, 2048, 2500])
+def test_pack_shard_halved_has_no_document_on_both_sides(number: int, tmp_path: Path) -> None:
+    """Each document says its number; documents are read a thousand at a time, packed in windows of blocks."""
+    texts = [" ".join([f"w{n % 40}"] * 6) + f" w{n // 1250}" for n in range(number)]
+    write(tmp_path / "in" / "heldout" / "a.parquet", texts)
+    source, target = Folder(str(tmp_path / "in")), Folder(str(tmp_path / "out"))
+    config = TokensConfig(block_length=LENGTH)
+    found = pack_shard(config, source, "heldout/a.parquet", TOKENIZER, VOCABULARY, target, halved=True)
+    table = pq.read_table(tmp_path / "out" / "heldout" / "a.parquet")
+    ids = np.array(table.column("ids").to_pylist())
+    middle = number // 2
+    expected = [sorted(f"w{n % 40}" for n in part) for part in (range(middle), range(middle, number))]
+    assert found.half is not None
+    sides = [ids[: found.half], ids[found.half :]]
+    assert [sorted(words(row[1:2].tolist()) for row in side) for side in sides] == expected
+
+
 def test_pack_in_documents_under_ray_counts_what_is_no_padding(ray_session: None, tmp_path: Path) -> None:
     shards = {"train/0.parquet": some_texts(300), "heldout/0.parquet": some_texts(60, seed=9)}
     corpus, source = corpus_of(tmp_path, shards, TOKENIZER)
@@ -182,3 +207,7 @@ def test_pack_in_documents_under_ray_counts_what_is_no_padding(ray_session: None
     assert 0.85 < blocks.fill == blocks.tokens / (blocks.rows * LENGTH) <= 1
     assert [fault(blocks.folder, s, LENGTH, blocks.columns, thorough=True) for s in blocks.shards] == [None]
     assert "% full" in blocks.summary
+    first, second = halves(blocks)
+    (shard,) = blocks.heldout
+    assert first.heldout_rows == (0, shard.half)
+    assert second.heldout_rows == (shard.half, shard.rows)

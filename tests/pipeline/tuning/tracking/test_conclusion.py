@@ -16,11 +16,11 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run
 from pipeline.tracking.store import Store
 from pipeline.tuning.tracking.conclusion import log_search
-from pipeline.tuning.verdict import Confirmed, Search, judge
+from pipeline.tuning.verdict import Confirmed, Search
 from stages.storage import Folder
 
-PAPER = Confirmed(trial=0, setting={"temperature": 2.0, "alpha_ce": 5.0, "layers": "0,2"}, values=(3.0, 3.2))
-OTHER = Confirmed(trial=1, setting={"temperature": 3.0, "alpha_ce": 5.0, "layers": "0,2"}, values=(2.8, 3.1))
+PAPER = Confirmed(trial=0, setting={"temperature": 2.0, "alpha_ce": 5.0, "layers": "0,2"}, values=(3.0, 3.2, 3.1))
+OTHER = Confirmed(trial=1, setting={"temperature": 3.0, "alpha_ce": 5.0, "layers": "0,2"}, values=(2.9, 3.08, 3.0))
 SEARCH = Search(
     folder=Folder("/runs/demo/tune"),
     mlflow_run_id="m1",
@@ -31,9 +31,8 @@ SEARCH = Search(
     tokens_spent=5000,
     full_budget_tokens=2000,
     confirm_tokens=8000,
-    seeds=(1, 2),
+    seeds=(1, 2, 3),
     confirmed=(PAPER, OTHER),
-    verdict=judge(PAPER, [OTHER]),
 )
 TRIALS = [
     trial(0, steps=2, state="completed"),
@@ -67,9 +66,12 @@ def test_log_search_parent_holds_the_winner_the_figures_and_the_table(
     assert found.data.metrics == pytest.approx(
         {
             "final/paper_objective": 3.1,
-            "final/best_objective": 2.95,
-            "final/gain": 0.15,
-            "final/spread": 0.1 / 2**0.5,
+            "final/best_objective": 2.99333333,
+            "final/gain": 0.32 / 3,  # 0.10, 0.12 and 0.10
+            "final/spread": 0.02 / 3**0.5,
+            "final/gain_low": 0.32 / 3 - 2.91999 * 0.02 / 3,  # t(2) at 0.05: one candidate
+            "final/gain_high": 0.32 / 3 + 2.91999 * 0.02 / 3,
+            "final/p_value": (1 - 16 / 258**0.5) / 2,  # of t = 16 with two degrees of freedom
             "final/tokens_spent": 5000,
             "final/full_budget_tokens": 2000,
             "final/confirm_tokens": 8000,
@@ -79,7 +81,8 @@ def test_log_search_parent_holds_the_winner_the_figures_and_the_table(
     )
     saved = Path(client(live).download_artifacts(live.run_id, "", str(tmp_path)))
     assert {file.name for file in (saved / "plots").iterdir()} == {"objective.png", "weights.png"}
-    assert json.loads((saved / "search.json").read_text())["verdict"]["best"]["values"] == [2.8, 3.1]
+    verdict = json.loads((saved / "search.json").read_text())["verdict"]
+    assert (verdict["best"]["values"], verdict["is_better"]) == ([2.9, 3.08, 3.0], True)
     with (saved / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["heldout_mlm_loss"] for row in rows] == ["2.5", "2.5", ""]
@@ -90,7 +93,7 @@ def test_log_search_parent_holds_the_winner_the_figures_and_the_table(
 
 def test_log_search_table_is_one_that_mlflow_shows_and_not_longer_the_second_time(live: LiveRun) -> None:
     log_search(live, TRIALS[:2], SEARCH, [])
-    paper_wins = replace(SEARCH, verdict=replace(SEARCH.verdict, is_better=False))
+    paper_wins = replace(SEARCH, confirmed=(PAPER, replace(OTHER, values=(2.9, 3.08, 3.1))))
     log_search(live, TRIALS, paper_wins, [])
     assert live.problems == []
     shown = client(live).load_table(live.experiment_id, "trials.json", [live.run_id])
@@ -105,7 +108,7 @@ def test_log_search_table_is_one_that_mlflow_shows_and_not_longer_the_second_tim
 
 
 def test_log_search_nothing_but_the_paper_has_no_best(live: LiveRun) -> None:
-    alone = replace(SEARCH, confirmed=(PAPER,), verdict=judge(PAPER, []))
+    alone = replace(SEARCH, confirmed=(PAPER,))
     log_search(live, TRIALS[:1], alone, [])
     live.close("FINISHED")
     found = client(live).get_run(live.run_id)
