@@ -24,6 +24,7 @@ from stages.distillation.models.layers import choose_layers
 from stages.distillation.models.student import take_blocks
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 from stages.tokens.packing.best_fit import BestFit
+from stages.tokens.packing.words import Tokens
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def pieces_of(shape: Shape, rows: int, device: torch.device) -> Batch:
                 sizes.append(int(rng.integers(2 * length // 3, length + 1)))
                 left -= sizes[-1]
             sizes.append(max(3, left))
-        parts.append(fit.add([2, *rng.integers(5, shape.vocabulary, size - 2).tolist(), 3] for size in sizes))
+        parts.append(fit.add(Tokens([2, *rng.integers(5, shape.vocabulary, size - 2).tolist(), 3]) for size in sizes))
         taken += len(parts[-1])
     segments = [part.segments_RL for part in parts if part.segments_RL is not None]
     every = Rows(np.concatenate([part.ids_RL for part in parts]), np.concatenate(segments))

@@ -64,7 +64,7 @@ def tiny_rule(length: int = LENGTH, rate: float = 0.2) -> MaskRule:
     """Uniform masking of everything but the special tokens."""
     weight = np.ones(VOCAB)
     weight[: len(SPECIAL)] = 0
-    return MaskRule(weight, np.arange(len(SPECIAL), VOCAB, dtype=np.int32), MASK_ID, masked_per_block(length, rate))
+    return MaskRule(weight, np.arange(len(SPECIAL), VOCAB, dtype=np.int32), MASK_ID, (masked_per_block(length, rate),))
 
 
 def tiny_ids(rows: int, length: int = LENGTH, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from stages.distillation.data.data_order import Plan
 from stages.distillation.models.layers import choose_layers
 from stages.errors import ConfigError
 from stages.teacher import stage as teacher
+from stages.tokens.packing.words import check_words
 from stages.training.driver import gpu_wanted
 
 
@@ -25,6 +26,8 @@ def preflight(config: PipelineConfig) -> None:
     """
     check_secrets(config, os.environ)
     check_storage(config)
+    for tokens in (config.tokens, *(phase.tokens() for phase in (config.pretrain.phases if config.pretrain else ()))):
+        check_words(tokens, config.corpus.language)
     check_corpus(config.corpus, config.root)
     if config.pretrain is None:
         check_student(config, teacher.check(config.teacher))

@@ -80,7 +80,8 @@ def about_training(
         "tokens": trained.tokens,
         "learning_rate": config.learning_rate,
         "dropout": config.dropout,
-        "mask_rate": config.mask_rate,
+        "mask_rate": " to ".join(map(str, rate)) if isinstance(rate := config.mask_rate, tuple) else rate,
+        "mask_unit": blocks.mask_unit,
         "mask_smoothing": config.mask_smoothing,
         "precision": config.precision,
     }

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.context import not_fingerprinted, since
+from stages.distillation.mask_options import MaskUnit
 from stages.errors import ConfigError
 from stages.tokens.config import TokensConfig
 from stages.training.config import TrainConfig
@@ -29,6 +30,8 @@ class PhaseConfig:
     positions: int = 128
     packing: Literal["documents", "stream"] = since("documents", before="stream")
     """As in `TokensConfig`."""
+    mask_unit: MaskUnit = since("token")
+    """As in `TokensConfig`."""
     train: TrainConfig
 
     def __post_init__(self) -> None:
@@ -38,7 +41,7 @@ class PhaseConfig:
 
     def tokens(self) -> TokensConfig:
         """How this phase's blocks are packed."""
-        return TokensConfig(block_length=self.block_length, packing=self.packing)
+        return TokensConfig(block_length=self.block_length, packing=self.packing, mask_unit=self.mask_unit)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.distillation.mask_options import MaskUnit
 from stages.storage import Folder
 from stages.tokens.unknown import NOTICE_RATE, complaint
 from stages.tokens.vocabulary import Vocabulary
+
+FEWEST, MOST = 1.01, 10.0
+"""Tokens a word outside of which a run says that its words are none: English has 1.2 in BERT's vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,10 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Packed blocks on storage: each file has a column `ids`, lists of `block_length` int32, and in the packing
-    `documents` one of `segments`, as many int16 (see `Rows`). Row numbers run through `shards` in order from 0;
-    `counts.npy` in the folder counts every token id of the training blocks, padding left out."""
+    """Packed blocks on storage: each file has a column `ids`, lists of `block_length` int32, in the packing `documents`
+    one of `segments`, as many int16, and unless tokens are masked one by one, one of `words`, as many uint8 (see
+    `Rows`). Row numbers run through `shards` in order from 0; `counts.npy` in the folder counts every token id of the
+    training blocks, padding left out."""
 
     folder: Folder
     shards: tuple[Shard, ...]
@@ -49,6 +54,10 @@ class Blocks:
     """The commonest words that became [UNK], the commonest first."""
     packing: Literal["documents", "stream"] = "stream"
     """As `TokensConfig` says it; a record from before there was another says nothing of it."""
+    mask_unit: MaskUnit = "token"
+    """The same."""
+    tokens_per_word: float = 0.0
+    """On average in the training blocks, special tokens left out; 0 where tokens are masked one by one."""
     heldout_rows: tuple[int, int] | None = None
     """Of the held-out blocks those to be scored on, from the first to before the second; None: all."""
 
@@ -60,7 +69,8 @@ class Blocks:
     @property
     def columns(self) -> tuple[str, ...]:
         """Of the files."""
-        return ("ids", "segments") if self.packing == "documents" else ("ids",)
+        segments = ("segments",) if self.packing == "documents" else ()
+        return ("ids", *segments, *(() if self.mask_unit == "token" else ("words",)))
 
     @property
     def fill(self) -> float:
@@ -80,7 +90,7 @@ class Blocks:
             "refused_blocks": float(self.refused_blocks),
             "tail_tokens": float(self.tail_tokens),
             "fill": self.fill,
-        }
+        } | ({} if self.mask_unit == "token" else {"tokens_per_word": self.tokens_per_word})
 
     @property
     def summary(self) -> str:
@@ -91,8 +101,17 @@ class Blocks:
             f"{rate:.2%} of the text unknown, {self.refused_blocks:,} blocks refused, "
             f"{self.tail_tokens:,} tokens left over"
         )
+        if self.mask_unit != "token":
+            found += f", {self.tokens_per_word:.2f} tokens a word{_about_words(self.tokens_per_word)}"
         return f"{found}. {complaint(rate, self.unknown_words)}." if rate > NOTICE_RATE else f"{found}."
 
     def counts(self) -> NDArray[np.int64]:
         """How often each token id occurs in the training blocks, (V,)."""
         return np.load(io.BytesIO(self.folder.read_bytes("counts.npy")))
+
+
+def _about_words(tokens_per_word: float) -> str:
+    """What to look at where the words are hardly what a person would call so."""
+    if tokens_per_word < FEWEST:
+        return ": hardly a word has two; where the text is Chinese, set corpus.language zh"
+    return ": the tokenizer marks no words; set tokens.mask_unit token" if tokens_per_word > MOST else ""

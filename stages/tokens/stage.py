@@ -62,6 +62,8 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
         text_unknown_rate=_unknown_rate(packed.values()),
         unknown_words=commonest([p.unknown_words for p in packed.values()]),
         packing=config.packing,
+        mask_unit=config.mask_unit,
+        tokens_per_word=_tokens_per_word(counts_V, vocabulary, sum(p.words for _, p in train)),
     )
     context.on_metrics(0, blocks.figures)
     context.on_notice(blocks.summary)
@@ -73,6 +75,10 @@ def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str) -> 
     if not shards:
         raise InputError(_why_none([p for _, p in packed], config, part))
     return shards
+
+
+def _tokens_per_word(counts_V: NDArray[np.int64], vocabulary: Vocabulary, words: int) -> float:
+    return float(counts_V.sum() - counts_V[list(vocabulary.special_ids)].sum()) / words if words else 0.0
 
 
 def _unknown_rate(packed: Collection[Packed]) -> float:
@@ -128,6 +134,7 @@ def _pack_all(
             "tokens": [p.tokens for p in done],
             "unknown": [p.unknown for p in done],
             "unknown_words": [json.dumps(p.unknown_words) for p in done],
+            "words": [p.words for p in done],
         }
 
     shards = ray.data.from_items(names, override_num_blocks=len(names))
@@ -146,6 +153,7 @@ def _pack_all(
                     tokens=row["tokens"],
                     unknown=row["unknown"],
                     unknown_words=json.loads(row["unknown_words"]),
+                    words=row["words"],
                 ),
             )
     except ray.exceptions.RayError as error:

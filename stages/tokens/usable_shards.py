@@ -77,9 +77,12 @@ def fault(folder: Folder, shard: Shard, block_length: int, columns: tuple[str, .
             for group in range(file.num_row_groups if thorough else 0):
                 table = file.read_row_group(group, columns=list(columns))
                 for name in columns:
-                    if np.asarray(table.column(name).combine_chunks().values).min(initial=0) < 0:
+                    values = np.asarray(table.column(name).combine_chunks().values)
+                    if values.min(initial=0) < 0:
                         what = "token id" if name == "ids" else f"number among its {name}"
                         return f"the block shard {place} has a negative {what}."
+                    if name == "words" and values.max(initial=0) > 1:
+                        return f"the block shard {place} has a number among its words that is neither 0 nor 1."
     except InputError as error:
         return str(error)
     return None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from stages.context import not_fingerprinted
+from stages.distillation.mask_options import MaskRate, ends_of
 from stages.distillation.precision import Precision
 from stages.errors import ConfigError
 from stages.tokens.config import MAX_MASK_RATE
@@ -27,8 +28,8 @@ class TrainConfig:
     """Share of the steps over which the learning rate rises; then it falls to zero, both linearly."""
     weight_decay: float = 0.0
     dropout: float = 0.1
-    mask_rate: float = 0.15
-    """Share of a block's positions that are masked."""
+    mask_rate: MaskRate = 0.15
+    """Share of a block's positions that are masked; or the first epoch's and the last's, linear between: 0.3,0.15."""
     mask_smoothing: float = 0.7
     """Tokens are chosen with probability ∝ count^-smoothing; 0 is uniform."""
     precision: Precision = "auto"
@@ -90,8 +91,9 @@ class TrainConfig:
         if not 0 < self.gpu_share <= 1 or (self.gpu_share < 1 and self.most_workers > 1):
             rule = "must be above 0 and at most 1, and 1 where there are several workers: NCCL takes one a GPU"
             raise ConfigError("distil.gpu_share", self.gpu_share, rule)
-        if not 0 < self.mask_rate <= MAX_MASK_RATE:
-            raise ConfigError("distil.mask_rate", self.mask_rate, f"must be above 0 and at most {MAX_MASK_RATE}")
+        if not all(0 < rate <= MAX_MASK_RATE for rate in ends_of(self.mask_rate)):
+            rule = f"must be above 0 and at most {MAX_MASK_RATE}, or two such numbers, the first epoch's and the last's"
+            raise ConfigError("distil.mask_rate", self.mask_rate, rule)
 
     @property
     def fewest_workers(self) -> int:

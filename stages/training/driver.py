@@ -18,6 +18,7 @@ from stages.cluster_capacity import most_gpus
 from stages.context import StageContext
 from stages.distillation.data.data_order import Plan
 from stages.distillation.data.masking import masked_per_block
+from stages.distillation.mask_options import ends_of
 from stages.errors import ConfigError, InputError, Preempted, unwrap
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks
@@ -88,7 +89,7 @@ def train(
     rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
     `Preempted` once `context.should_stop()` and a checkpoint is written.
     """
-    if not masked_per_block(blocks.block_length, config.mask_rate):
+    if not all(masked_per_block(blocks.block_length, rate) for rate in ends_of(config.mask_rate)):
         rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)
     if config.row_log and not context.folder.is_local:
@@ -100,6 +101,8 @@ def train(
     if usable.damaged:
         context.on_notice(f"{len(usable.damaged)} damaged block shards are left out: {', '.join(usable.damaged)}")
     plan = plan_of(config, usable.blocks, steps, context.seed)
+    if isinstance(config.mask_rate, tuple) and plan.epochs == 1:
+        context.on_notice(f"there is one epoch: all of it has the first distil.mask_rate, {config.mask_rate[0]}.")
     os.environ.update(CONTROLLER | os.environ)
     with listen(context, steps) as received:
         job = Job(

@@ -20,7 +20,7 @@ from ray.data import ExecutionResources
 
 from stages.distillation.data.data_order import Plan, Window
 from stages.distillation.data.masking import Masked, MaskRule, mask
-from stages.distillation.data.rows import Rows
+from stages.distillation.data.rows import COLUMNS, Rows, joined
 from stages.errors import InputError, unwrap
 from stages.storage import Folder, filesystem_of, read_through
 from stages.tokens.blocks import Blocks, Shard
@@ -137,10 +137,7 @@ def read_rows(folder: Folder, shards: tuple[Shard, ...], rows: NDArray[np.int64]
         local = rows[place] - (ends[index] - shards[index].rows)
         found.append(_read_shard_rows(folder / shards[index].name, local))
         places.append(place)
-    order = np.argsort(np.concatenate(places))
-    segments = [part.segments_RL for part in found if part.segments_RL is not None]
-    joined = Rows(np.concatenate([part.ids_RL for part in found]), np.concatenate(segments) if segments else None)
-    return joined[order]
+    return joined(found)[np.argsort(np.concatenate(places))]
 
 
 def _read_shard_rows(shard: Folder, local: NDArray[np.int64]) -> Rows:
@@ -148,11 +145,11 @@ def _read_shard_rows(shard: Folder, local: NDArray[np.int64]) -> Rows:
         sizes = np.array([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
         ends = np.cumsum(sizes)
         groups, group_of = np.unique(np.searchsorted(ends, local, side="right"), return_inverse=True)
-        names = [name for name in ("ids", "segments") if name in file.schema_arrow.names]
+        names = [name for name in COLUMNS if name in file.schema_arrow.names]
         table = file.read_row_groups(groups.tolist(), columns=names)
     starts = np.cumsum(sizes[groups]) - sizes[groups]
     chosen = starts[group_of] + local - (ends[groups] - sizes[groups])[group_of]
-    return Rows(*(_lists(table.column(name))[chosen] for name in names))
+    return Rows(**{COLUMNS[name]: _lists(table.column(name))[chosen] for name in names})
 
 
 def _lists(column: pa.ChunkedArray) -> NDArray[Any]:

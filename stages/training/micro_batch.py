@@ -20,8 +20,9 @@ from stages.training.session import Session
 
 
 def placeholder(session: Session, rows: int) -> Batch:
-    """A micro-batch of nothing but [MASK], for passes whose gradients are thrown away."""
-    length, masked = session.job.blocks.block_length, session.rule.masked_per_block
+    """A micro-batch of nothing but [MASK], for passes whose gradients are thrown away; with as many masked positions as
+    a block ever has."""
+    length, masked = session.job.blocks.block_length, max(session.rule.by_epoch)
     ids = np.full((rows, length), session.rule.mask_id, dtype=np.int32)
     positions = np.tile(np.arange(1, masked + 1, dtype=np.int32), (rows, 1))
     segments = np.ones_like(ids, dtype=np.int16) if session.job.blocks.packing == "documents" else None
@@ -41,7 +42,7 @@ def micro_batch_of(session: Session) -> int:
     def trial(rows: int) -> None:
         try:
             with uncompiled():
-                accumulate(module, session.teacher, [placeholder(session, rows)], session.counts, session.arithmetic)
+                accumulate(module, session.teacher, [placeholder(session, rows)], session.counts(0), session.arithmetic)
         finally:
             session.optimizer.zero_grad(set_to_none=True)
 

@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from stages.distillation.losses.terms import terms_of
+from stages.distillation.mask_options import rate_in
+from stages.distillation.step import Counts
 from stages.errors import InputError
 from stages.evaluation.heldout import score_all
 from stages.storage import Folder
@@ -18,25 +20,29 @@ from stages.training.session import Session
 
 
 class Log:
-    """Sums since the last report; turns them into metrics, evaluates and saves. No step waits for the device."""
+    """Means since the last report; turns them into metrics, evaluates and saves. No step waits for the device."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.parts = [part for term in terms_of(session.job.task.weights) for part in term.parts]
+        self.divisors: dict[Counts, Tensor] = {}
+        """For each counts that a step had so far: on the device once, as no step is to wait for a copy."""
         self.in_a_row = torch.zeros((), device=session.arithmetic.device)
         """Steps without a finite gradient, up to the last one."""
         self._clear()
 
     def _clear(self) -> None:
-        self.sums = torch.zeros(len(self.parts), device=self.session.arithmetic.device, dtype=torch.float64)
+        self.means = torch.zeros(len(self.parts), device=self.session.arithmetic.device, dtype=torch.float64)
         self.skipped, self.longest = torch.zeros_like(self.in_a_row), self.in_a_row.clone()
         self.norm = torch.zeros((), device=self.session.arithmetic.device)
         self.steps, self.since = 0, time.perf_counter()
 
-    def add(self, sums: Tensor, norm: Tensor) -> None:
-        """Count one step; what a step without a finite gradient summed up is left out."""
+    def add(self, sums: Tensor, norm: Tensor, counts: Counts) -> None:
+        """Count one step, whose global batch had `counts`; what one without a finite gradient summed up is left out."""
         learned = torch.isfinite(norm)
-        self.sums += torch.where(learned, sums, 0.0)
+        if counts not in self.divisors:
+            self.divisors[counts] = self.means.new_tensor([counts.of(part) for part in self.parts])
+        self.means += torch.where(learned, sums / self.divisors[counts], 0.0)
         self.skipped += ~learned
         self.in_a_row = (self.in_a_row + 1) * ~learned
         self.longest = torch.maximum(self.longest, self.in_a_row)
@@ -52,17 +58,21 @@ class Log:
         session = self.session
         seconds = time.perf_counter() - self.since
         if session.workers > 1:
-            shared = torch.cat([self.sums, self.sums.new_tensor([seconds])])
+            shared = torch.cat([self.means, self.means.new_tensor([seconds])])
             dist.all_reduce(shared)
-            self.sums, mean = shared[:-1], float(shared[-1]) / session.workers  # the same on all workers, to the bit
+            self.means, mean = shared[:-1], float(shared[-1]) / session.workers  # the same on all workers, to the bit
             session.ask_every = max(1, min(session.job.config.log_every, round(self.steps / max(mean, 1e-6))))
         skipped, longest = int(self.skipped), int(self.longest)
         metrics = self._losses(self.steps - skipped) | {
             "learning_rate": learning_rate,
             "grad_norm": float(self.norm),
-            "tokens_per_second": self.steps * session.counts.positions * session.job.blocks.fill / seconds,
+            "tokens_per_second": self.steps * session.counts(done - 1).positions * session.job.blocks.fill / seconds,
             "epoch": done / session.job.plan.steps_per_epoch,
         }
+        if isinstance(session.job.config.mask_rate, tuple):
+            plan = session.job.plan
+            epoch = plan.epoch_of(done - 1)
+            metrics["mask_rate"] = rate_in(epoch, epochs=plan.epochs, rate=session.job.config.mask_rate)
         state = session.state
         session.state = replace(
             state, step=done, seconds=state.seconds + seconds, skipped_steps=state.skipped_steps + skipped
@@ -83,8 +93,8 @@ class Log:
         total. None of them where nothing was learned."""
         if not steps:
             return {}
-        counts, sums = self.session.counts, (self.sums / steps).tolist()
-        means = [part.scale * total / counts.of(part) for part, total in zip(self.parts, sums, strict=True)]
+        found = (self.means / steps).tolist()
+        means = [part.scale * mean for part, mean in zip(self.parts, found, strict=True)]
         loss = sum(part.weight * mean for part, mean in zip(self.parts, means, strict=True))
         return {"loss": loss} | {f"loss_{part.name}": mean for part, mean in zip(self.parts, means, strict=True)}
 

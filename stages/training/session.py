@@ -30,7 +30,6 @@ class Session:
     teacher: MaskedLM | None
     optimizer: torch.optim.Optimizer
     rule: MaskRule
-    counts: Counts
     held: Heldout | None
     """On rank 0 only."""
     state: TrainState
@@ -39,3 +38,12 @@ class Session:
     ask_every: int = 1
     """Steps between two times that several workers ask one another whether to stop: about a second's."""
     writer: CheckpointWriter = field(default_factory=CheckpointWriter)
+
+    def counts(self, step: int) -> Counts:
+        """Of the global batch that optimiser step `step` (from 0) learns from: by the plan alone."""
+        plan = self.job.plan
+        return Counts(
+            positions=plan.global_batch * self.job.blocks.block_length,
+            masked=plan.global_batch * self.rule.masked(plan.epoch_of(step)),
+            workers=self.workers,
+        )

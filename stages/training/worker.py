@@ -25,7 +25,7 @@ from stages.distillation.models.compiled import compile_blocks, uncompiled
 from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed, learning_rate_factor
-from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
+from stages.distillation.step import Arithmetic, DistillationModule, accumulate, adamw, update
 from stages.errors import InputError
 from stages.evaluation.heldout import heldout
 from stages.models import load_model
@@ -76,9 +76,10 @@ def learn(session: Session, batches: Batches) -> None:
             torch.manual_seed(dropout_seed(job.seed, done, session.rank))
             rate = config.learning_rate * learning_rate_factor(done, steps=job.plan.steps, warmup=config.warmup)
             parts = micro_batches(masked, session.state.micro_batch, session.arithmetic.device)
-            sums = accumulate(session.module, session.teacher, parts, session.counts, session.arithmetic)
+            counts = session.counts(done)
+            sums = accumulate(session.module, session.teacher, parts, counts, session.arithmetic)
             norm = update(session.module, session.optimizer, rate, session.arithmetic)
-            log.add(sums, norm)
+            log.add(sums, norm, counts)
             note(done, rows)
             done += 1
             last = done == job.plan.steps
@@ -132,11 +133,6 @@ def begin(job: Job, channel: ChannelWriter, rank: int, workers: int) -> Session:
     if rank == 0:
         notices = tuple(f"passed over a checkpoint: {why}; going on from step {state.step}." for why in found.broken)
         channel.put(Resumed(step=state.step, history=state.history, notices=notices))
-    counts = Counts(
-        positions=job.plan.global_batch * job.blocks.block_length,
-        masked=job.plan.global_batch * rule.masked_per_block,
-        workers=workers,
-    )
     session = Session(
         job=job,
         channel=channel,
@@ -148,7 +144,6 @@ def begin(job: Job, channel: ChannelWriter, rank: int, workers: int) -> Session:
         teacher=teacher,
         optimizer=optimizer,
         rule=rule,
-        counts=counts,
         held=None,
         state=state,
         saved_step=state.step,
@@ -186,7 +181,7 @@ def arrange_ddp_buckets(session: Session) -> None:
     in its first one, and three or more workers' sums depend, in their last bit, on the arrangement. So a start in the
     middle of a run adds up as one that never stopped."""
     with uncompiled():
-        accumulate(session.module, session.teacher, [placeholder(session, 1)], session.counts, session.arithmetic)
+        accumulate(session.module, session.teacher, [placeholder(session, 1)], session.counts(0), session.arithmetic)
     session.optimizer.zero_grad(set_to_none=True)
 
 
@@ -225,7 +220,9 @@ def rule_of(job: Job) -> MaskRule:
         mask_id=vocabulary.mask_id,
         block_length=job.blocks.block_length,
         rate=job.config.mask_rate,
+        epochs=job.plan.epochs,
         smoothing=job.config.mask_smoothing,
+        unit=job.blocks.mask_unit,
     )
 
 

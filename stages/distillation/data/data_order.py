@@ -71,6 +71,15 @@ class Plan:
         return self.rows // self.global_batch
 
     @property
+    def epochs(self) -> int:
+        """In how many epochs the run's steps lie; of the last there may be a part only."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch that optimiser step `step`, counted from 0 over all epochs, belongs to."""
+        return step // self.steps_per_epoch
+
+    @property
     def window_steps(self) -> int:
         """Steps whose rows are shuffled together."""
         return max(1, self.window_rows // self.global_batch)
@@ -89,7 +98,7 @@ class Plan:
         found: list[Window] = []
         if first_step >= self.steps:  # a run restarted after its last step, which may lie within a window
             return found
-        for epoch in range(first_step // self.steps_per_epoch, -(-self.steps // self.steps_per_epoch)):
+        for epoch in range(self.epoch_of(first_step), self.epochs):
             start = epoch * self.steps_per_epoch
             for index, offset in enumerate(range(0, self.steps_per_epoch, self.window_steps)):
                 steps = min(self.window_steps, self.steps_per_epoch - offset)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stages.distillation.data.rows import PADDING, Rows
+from stages.tokens.packing.words import Tokens
 
 WINDOW = 1024
 """Blocks' worth of tokens that are packed together: half a million tokens at 512 a block."""
@@ -25,12 +26,14 @@ class BestFit:
 
     length: int
     pad_id: int
+    keeps_words: bool = False
+    """Whether the pieces say where their words begin, and the blocks are to."""
     window: int = WINDOW
-    waiting: list[list[int]] = field(default_factory=list)
+    waiting: list[Tokens] = field(default_factory=list)
     held: int = 0
     """Tokens in `waiting`."""
 
-    def add(self, pieces: Iterable[list[int]]) -> Rows:
+    def add(self, pieces: Iterable[Tokens]) -> Rows:
         """Take pieces of 1 to L tokens; returns the blocks that are settled now, possibly none."""
         for piece in pieces:
             self.waiting.append(piece)
@@ -61,14 +64,17 @@ class BestFit:
     def _rows(self, bins: Sequence[Sequence[int]]) -> Rows:
         ids_RL = np.full((len(bins), self.length), self.pad_id, dtype=np.int32)
         segments_RL = np.full((len(bins), self.length), PADDING, dtype=np.int16)
+        words_RL = np.ones((len(bins), self.length), dtype=np.uint8) if self.keeps_words else None
         for row, pieces in enumerate(bins):
             end = 0
             for number, index in enumerate(pieces, start=1):
                 piece = self.waiting[index]
-                ids_RL[row, end : end + len(piece)] = piece
+                ids_RL[row, end : end + len(piece)] = piece.ids
+                if words_RL is not None and piece.begins is not None:
+                    words_RL[row, end : end + len(piece)] = piece.begins
                 segments_RL[row, end : end + len(piece)] = number
                 end += len(piece)
-        return Rows(ids_RL, segments_RL)
+        return Rows(ids_RL, segments_RL, words_RL)
 
 
 def best_fit(lengths: Sequence[int], room: int) -> list[list[int]]:

@@ -16,13 +16,13 @@ class Documents:
 
     def __init__(self, cutter: Cutter, vocabulary: Vocabulary) -> None:
         self.cutter = cutter
-        self.fit = BestFit(cutter.length, vocabulary.pad_id)
+        self.fit = BestFit(cutter.length, vocabulary.pad_id, cutter.borders is not None)
 
     def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
         start, end = self.cutter.start, self.cutter.end
         cut = self.cutter.cut(texts)
-        rows = self.fit.add([*start, *piece, *end] for pieces in cut for piece in pieces)
-        return [list(chain.from_iterable(pieces)) for pieces in cut], rows
+        rows = self.fit.add(piece.within(start, end) for pieces in cut for piece in pieces)
+        return [list(chain.from_iterable(piece.ids for piece in pieces)) for pieces in cut], rows
 
     def finish(self) -> Rows:
         return self.fit.finish()

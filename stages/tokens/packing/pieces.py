@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sentencex
 from tokenizers import Encoding, Tokenizer
 
+from stages.tokens.packing.words import Borders, Tokens, tokens_of
 from stages.tokens.vocabulary import Vocabulary
 
 _SURELY_LONG = 2
@@ -28,34 +29,37 @@ class Cutter:
     length: int
     language: str
     """Of the text, for the ends of its sentences: ISO 639-1."""
+    borders: Borders | None = None
+    """How words are found, where their borders are kept."""
 
     @property
     def inner(self) -> int:
         """Tokens of text that a piece has room for."""
         return self.length - len(self.start) - len(self.end)
 
-    def cut(self, texts: Sequence[str]) -> list[list[list[int]]]:
-        """For each document its pieces, as ids without start and end tokens; none for one without tokens."""
-        found: list[list[list[int]] | None] = [None] * len(texts)
-        short = [i for i, text in enumerate(texts) if len(text) <= _SURELY_LONG * self.inner]
+    def cut(self, texts: Sequence[str]) -> list[list[Tokens]]:
+        """For each document its pieces, without start and end tokens; none for one without tokens."""
+        found: list[list[Tokens] | None] = [None] * len(texts)
+        fast = self.borders is None  # which leaves out the places of tokens
+        short = [i for i, text in enumerate(texts) if fast and len(text) <= _SURELY_LONG * self.inner]
         encoded = self.tokenizer.encode_batch_fast([texts[i] for i in short], add_special_tokens=False)
         for i, one in zip(short, encoded, strict=True):
             if len(ids := one.ids) <= self.inner:
-                found[i] = [ids] if ids else []
+                found[i] = [Tokens(ids)] if ids else []
         rest = [i for i, pieces in enumerate(found) if pieces is None]
         placed = self.tokenizer.encode_batch([texts[i] for i in rest], add_special_tokens=False)
         cut = {i: self._pieces(texts[i], one) for i, one in zip(rest, placed, strict=True)}
         return [cut[i] if pieces is None else pieces for i, pieces in enumerate(found)]
 
-    def _pieces(self, text: str, encoded: Encoding) -> list[list[int]]:
-        ids = encoded.ids
-        if len(ids) <= self.inner:
-            return [ids] if ids else []
+    def _pieces(self, text: str, encoded: Encoding) -> list[Tokens]:
+        found = tokens_of(text, encoded, self.borders)
+        if len(found) <= self.inner:
+            return [found] if len(found) else []
         # A byte-level token may hold the space before its word: a sentence begins with the first token that ends in it.
         ends, words = [end for _, end in encoded.offsets], encoded.word_ids
         sentences = [bisect_right(ends, start) for start in sentence_starts(text, self.language)]
-        new_words = [i for i in range(1, len(ids)) if words[i] != words[i - 1]]
-        return [ids[begin:end] for begin, end in spans(len(ids), self.inner, sentences, new_words)]
+        new_words = [i for i in range(1, len(found)) if words[i] != words[i - 1]]
+        return [found.between(begin, end) for begin, end in spans(len(found), self.inner, sentences, new_words)]
 
 
 def sentence_starts(text: str, language: str) -> list[int]:
@@ -82,9 +86,13 @@ def _last(places: Sequence[int], after: int, upto: int) -> int | None:
     return places[index] if index >= 0 and places[index] > after else None
 
 
-def cutter(tokenizer: Tokenizer, vocabulary: Vocabulary, length: int, language: str) -> Cutter:
+def cutter(
+    tokenizer: Tokenizer, vocabulary: Vocabulary, length: int, language: str, borders: Borders | None = None
+) -> Cutter:
     """With the start and end tokens that the tokenizer itself puts around a text; BERT's where its file names none."""
     ids = tokenizer.encode("", add_special_tokens=True).ids
     half = len(ids) // 2
     start, end = (ids[:half], ids[half:]) if ids else ([vocabulary.cls_id], [vocabulary.sep_id])
-    return Cutter(tokenizer=tokenizer, start=tuple(start), end=tuple(end), length=length, language=language)
+    return Cutter(
+        tokenizer=tokenizer, start=tuple(start), end=tuple(end), length=length, language=language, borders=borders
+    )

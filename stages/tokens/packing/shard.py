@@ -23,6 +23,7 @@ from stages.tokens.config import MAX_MASK_RATE, TokensConfig
 from stages.tokens.packing.documents import Documents
 from stages.tokens.packing.pieces import cutter
 from stages.tokens.packing.stream import Stream
+from stages.tokens.packing.words import borders_of
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.unknown import UnknownWords
 from stages.tokens.vocabulary import Vocabulary
@@ -50,6 +51,8 @@ class Packed:
     """How many of `tokens` are [UNK]."""
     unknown_words: dict[str, int]
     """The commonest words behind them, counted in a sample."""
+    words: int = 0
+    """In these rows, special tokens and padding left out; 0 where nobody asks."""
 
 
 class Packer(Protocol):
@@ -81,10 +84,11 @@ def pack_shard(
     half shares a block with one of its second."""
     tokenizer = text_tokenizer(tokenizer_json)
     unknown = UnknownWords(tokenizer, vocabulary.unk_id)
+    borders = borders_of(config, tokenizer_json, language)
     packer: Packer = (
-        Stream(tokenizer, config.block_length, vocabulary)
+        Stream(tokenizer, config.block_length, vocabulary, borders)
         if config.packing == "stream"
-        else Documents(cutter(tokenizer, vocabulary, config.block_length, language), vocabulary)
+        else Documents(cutter(tokenizer, vocabulary, config.block_length, language, borders), vocabulary)
     )
     filesystem, path = filesystem_of((target / name).uri)
     filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
@@ -109,6 +113,7 @@ def pack_shard(
         tokens=unknown.tokens,
         unknown=unknown.unknown,
         unknown_words=unknown.words,
+        words=writer.words,
     )
 
 
@@ -127,8 +132,9 @@ def _parts(source: Folder, name: str, middle: int) -> Iterator[tuple[list[str], 
 
 
 def schema_of(config: TokensConfig) -> pa.Schema:
-    """The columns of a shard: `ids`, and `segments` where a block has borders."""
+    """The columns of a shard: `ids`, `segments` where a block has borders, `words` where those of words are kept."""
     types = {"ids": pa.int32()} | ({"segments": pa.int16()} if config.packing == "documents" else {})
+    types |= {} if config.mask_unit == "token" else {"words": pa.uint8()}
     return pa.schema([pa.field(n, pa.list_(t, config.block_length), nullable=False) for n, t in types.items()])
 
 
@@ -143,7 +149,7 @@ class _Writer:
     def __init__(self, sink: pa.NativeFile, config: TokensConfig, vocabulary: Vocabulary) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.counts_V, self.digest = np.zeros(vocabulary.size, dtype=np.int64), hashlib.sha256()
-        self.rows = self.refused = 0
+        self.rows = self.refused = self.words = 0
         self._pending = schema_of(config).empty_table()
         self._file = pq.ParquetWriter(sink, self._pending.schema, compression="zstd", write_page_checksum=True)
 
@@ -163,8 +169,11 @@ class _Writer:
         self.rows += len(rows)
         self.counts_V += np.bincount(rows.tokens, minlength=self.vocabulary.size)
         columns: list[NDArray[Any]] = [rows.ids_RL, *([] if rows.segments_RL is None else [rows.segments_RL])]
-        for column in columns:
+        for column in columns:  # without the words: held-out text is the same however training text is masked
             self.digest.update(column.tobytes())
+        if rows.words_RL is not None:
+            self.words += int(rows.words_RL[~np.isin(rows.ids_RL, self.vocabulary.special_ids)].sum())
+            columns.append(rows.words_RL)
         length = self.config.block_length
         arrays = [pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), length) for column in columns]
         self._pending = pa.concat_tables([self._pending, pa.table(arrays, schema=self._pending.schema)])

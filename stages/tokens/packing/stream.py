@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from stages.distillation.data.rows import Rows
+from stages.tokens.packing.words import Borders, tokens_of
 from stages.tokens.vocabulary import Vocabulary
 
 
@@ -13,26 +15,45 @@ class Stream:
     """A `Packer` of the packing `stream`: joins documents by [SEP] and cuts the line; keeps what has filled no block
     yet."""
 
-    def __init__(self, tokenizer: Tokenizer, block_length: int, vocabulary: Vocabulary) -> None:
-        self.tokenizer, self.inner, self.vocabulary = tokenizer, block_length - 2, vocabulary
+    def __init__(
+        self, tokenizer: Tokenizer, block_length: int, vocabulary: Vocabulary, borders: Borders | None = None
+    ) -> None:
+        self.tokenizer, self.inner, self.vocabulary, self.borders = tokenizer, block_length - 2, vocabulary, borders
         self.line: list[int] = []
+        self.begins: list[int] = []
+        """Of the tokens in `line`, which begin a word; empty where nobody asks."""
 
     @property
     def tail(self) -> int:
         return len(self.line)
 
     def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
-        encoded = [e.ids for e in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-        for ids in encoded:
-            if ids:
-                self.line.extend(ids)
-                self.line.append(self.vocabulary.sep_id)
+        encode = self.tokenizer.encode_batch_fast if self.borders is None else self.tokenizer.encode_batch
+        encoded = [
+            tokens_of(text, one, self.borders)
+            for text, one in zip(texts, encode(texts, add_special_tokens=False), strict=True)
+        ]
+        for one in encoded:
+            if one.ids:
+                joined = one.within((), (self.vocabulary.sep_id,))
+                self.line.extend(joined.ids)
+                self.begins.extend(joined.begins or ())
         full = len(self.line) // self.inner
         blocks_RL = np.empty((full, self.inner + 2), dtype=np.int32)
         blocks_RL[:, 0], blocks_RL[:, -1] = self.vocabulary.cls_id, self.vocabulary.sep_id
         blocks_RL[:, 1:-1] = np.array(self.line[: full * self.inner], dtype=np.int32).reshape(full, self.inner)
         del self.line[: full * self.inner]
-        return encoded, Rows(blocks_RL)
+        return [one.ids for one in encoded], Rows(blocks_RL, None, self._words(full))
 
     def finish(self) -> Rows:
-        return Rows(np.empty((0, self.inner + 2), dtype=np.int32))
+        return Rows(np.empty((0, self.inner + 2), dtype=np.int32), None, self._words(0))
+
+    def _words(self, full: int) -> NDArray[np.uint8] | None:
+        """Where words begin in the next `full` blocks; one that a block's end cuts begins anew in the next."""
+        if self.borders is None:
+            return None
+        words_RL = np.ones((full, self.inner + 2), dtype=np.uint8)
+        begins = np.array(self.begins[: full * self.inner], dtype=np.uint8).reshape(full, self.inner)
+        words_RL[:, 2:-1] = begins[:, 1:]
+        del self.begins[: full * self.inner]
+        return words_RL

@@ -36,7 +36,7 @@ def packed(masked: int = 2) -> Masked:
             if length > 2:
                 piece[0], piece[-1] = CLS_ID, SEP_ID
             ids[row, end - length : end], segments[row, end - length : end] = piece, number
-    rule = MaskRule((np.arange(VOCAB) > 4).astype(float), np.arange(5, VOCAB, dtype=np.int32), MASK_ID, masked)
+    rule = MaskRule((np.arange(VOCAB) > 4).astype(float), np.arange(5, VOCAB, dtype=np.int32), MASK_ID, (masked,))
     return mask(Rows(ids, segments), np.arange(len(ids)), epoch=0, seed=0, rule=rule)
 
 

@@ -17,6 +17,7 @@ from stages.tokens.config import TokensConfig
 from stages.tokens.packing.best_fit import BestFit, best_fit
 from stages.tokens.packing.pieces import cutter, sentence_starts, spans
 from stages.tokens.packing.shard import pack_shard
+from stages.tokens.packing.words import Tokens
 from stages.tokens.stage import pack
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.usable_shards import fault
@@ -30,7 +31,7 @@ LENGTH = 12
 
 
 def cut(text: str, length: int = LENGTH) -> list[list[int]]:
-    return cutter(text_tokenizer(TOKENIZER), VOCABULARY, length, "en").cut([text])[0]
+    return [piece.ids for piece in cutter(text_tokenizer(TOKENIZER), VOCABULARY, length, "en").cut([text])[0]]
 
 
 def words(ids: list[int]) -> str:
@@ -58,7 +59,7 @@ def test_cut_a_document_that_fits_is_what_the_tokenizer_makes_of_it() -> None:
     whole = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en")
     text = " ".join(WORDS[:10])
     ids = tiny_tokenizer((*WORDS, *PARTS))(text).input_ids
-    assert [[*whole.start, *piece, *whole.end] for piece in whole.cut([text])[0]] == [ids]
+    assert [[*whole.start, *piece.ids, *whole.end] for piece in whole.cut([text])[0]] == [ids]
     assert whole.cut([""]) == [[]]
     assert whole.cut([]) == []
 
@@ -93,7 +94,7 @@ def test_cut_loses_no_token_and_makes_no_piece_longer_than_a_block() -> None:
     made = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en").cut(texts)
     for text, pieces in zip(texts, made, strict=True):
         ids = text_tokenizer(TOKENIZER).encode(text, add_special_tokens=False).ids
-        assert [i for piece in pieces for i in piece] == ids
+        assert [i for piece in pieces for i in piece.ids] == ids
         assert all(0 < len(piece) <= LENGTH - 2 for piece in pieces)
 
 
@@ -136,7 +137,7 @@ def test_best_fit_is_that_of_a_plain_loop(seed: int) -> None:
 
 def test_best_fit_over_windows_holds_a_bounded_number_of_tokens_and_loses_no_piece() -> None:
     rng, fit = np.random.default_rng(0), BestFit(length=32, pad_id=0, window=20)
-    pieces = [[number + 1] * int(rng.integers(2, 33)) for number in range(2000)]
+    pieces = [Tokens([number + 1] * int(rng.integers(2, 33))) for number in range(2000)]
     found: list[list[int]] = []
     for start in range(0, len(pieces), 7):
         rows = fit.add(pieces[start : start + 7])
@@ -156,7 +157,7 @@ def test_pack_shard_in_documents_holds_every_document_by_itself(tmp_path: Path) 
     ids, segments = (np.array(table.column(name).to_pylist()) for name in ("ids", "segments"))
     pieces = [tuple(row[seg == n]) for row, seg in zip(ids, segments, strict=True) for n in range(1, seg.max() + 1)]
     made = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en").cut(texts)
-    expected = [(2, *piece, 3) for document in made for piece in document]
+    expected = [(2, *piece.ids, 3) for document in made for piece in document]
     missing = Counter(expected) - Counter(pieces)
     assert not Counter(pieces) - Counter(expected)
     assert sum(len(piece) - 2 for piece in missing.elements()) < 5 * found.refused + 1  # a refused block has 4 at most

@@ -56,7 +56,7 @@ def plain_training(
     student = load_model(task.start, dtype, CPU, dropout=config.dropout).train()
     teacher = load_model(task.teacher, dtype, CPU).eval()
     optimizer = adamw(student, learning_rate=1.0, weight_decay=config.weight_decay)
-    counts = Counts(positions=12 * 16, masked=12 * rule.masked_per_block)
+    counts = Counts(positions=12 * 16, masked=12 * rule.masked(0))
     plain = Arithmetic(device=CPU, dtype=dtype, scaler=torch.amp.GradScaler("cpu", enabled=False))
     step, losses = 0, []
     for window in plan.windows(0):

@@ -116,7 +116,7 @@ def test_mask_inclusion_frequencies_are_those_of_sequential_sampling_by_smoothed
     weight = np.where(np.isin(ids[0], SPECIAL), 0, counts[ids[0]] ** -0.7)
     rng = np.random.default_rng(2)
     for _ in range(trials):
-        reference[rng.choice(24, made.masked_per_block, replace=False, p=weight / weight.sum())] += 1
+        reference[rng.choice(24, made.masked(0), replace=False, p=weight / weight.sum())] += 1
     spread = np.sqrt(np.maximum(reference, 10)) * np.sqrt(2)
     assert np.abs(hits - reference).max() < 4.5 * spread.max()
     assert (np.abs(hits - reference) < 4.5 * spread).all()
