@@ -78,7 +78,7 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """The address of something that answers as MLflow's health page does."""
+    """The address of something that answers as an empty MLflow does."""
     from answer import Answer
 
     httpd = HTTPServer(("127.0.0.1", 0), Answer)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.tracking.checks.client import hurried
 from pipeline.tracking.deduplication import SentMetrics
 from pipeline.tracking.delivery import Delivery, Refused, first_line
 from pipeline.tracking.registry import PublishedModel, register
-from pipeline.tracking.retry import NOTICE, PATIENCE, QUIET, REFUSALS, hurried, retry_until
+from pipeline.tracking.retry import NOTICE, PATIENCE, QUIET, REFUSALS, retry_until
 from pipeline.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class LiveRun:
 
     @property
     def url(self) -> str | None:
-        """The run's page on the server; None where there is only a file, which `ui` shows."""
-        return None if self.store.file else f"{self.store.uri}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        """The run's page on the server; None where there is only a database, which `ui` shows."""
+        page = self.store.page
+        return f"{page}/#/experiments/{self.experiment_id}/runs/{self.run_id}" if page else None
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Values by name at an optimiser step; takes microseconds, they are sent every two seconds.

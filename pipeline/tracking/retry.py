@@ -1,9 +1,7 @@
 """How long an MLflow server that is away is waited for: long at the end of a run, hardly once it was told to stop."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from pipeline.tracking.delivery import first_line
 
@@ -34,16 +32,3 @@ def retry_until(action: Callable[[], object], deadline: float, tell: Callable[[s
                 tell(first_line(error))
             told = True
         time.sleep(1.0)
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """MLflow asks once, and waits for some seconds: there is little time."""
-    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    before = {name: os.environ.get(name) for name in hurry}
-    os.environ.update(hurry)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

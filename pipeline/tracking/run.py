@@ -15,6 +15,8 @@ from typing import Any
 
 from pipeline.runtime.environment import environment
 from pipeline.runtime.signals import Terminated
+from pipeline.tracking.checks.client import quiet_mlflow
+from pipeline.tracking.checks.probe import check_experiment
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.live_run import LiveRun, legal
@@ -124,21 +126,6 @@ def workdir_of(config: TrackingConfig, run: str) -> str:
     return found.data.tags["workdir"]
 
 
-def quiet_mlflow() -> Any:
-    """Import MLflow without its banners, its progress bars and its telemetry; what the user set in the environment
-    stays."""
-    for variable in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "MLFLOW_DISABLE_TELEMETRY"):
-        os.environ.setdefault(variable, "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # 2 + 4 + 8 + 16 s; metrics wait longer on their own
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        if logging.getLogger(name).level < logging.ERROR and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
-            logging.getLogger(name).setLevel(logging.ERROR)
-    return mlflow
-
-
 def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> LiveRun:
     """The experiment (made once), the run, and what is known before the first stage."""
     client = mlflow.MlflowClient(store.uri)
@@ -172,11 +159,7 @@ def _experiment(client: Any, config: TrackingConfig, store: Store) -> str:
     found = client.get_experiment_by_name(config.experiment)
     if found is None:
         return client.create_experiment(config.experiment, artifact_location=store.artifacts)
-    if found.lifecycle_stage == "deleted":
-        raise InputError(
-            f"the MLflow experiment {config.experiment!r} was deleted: restore it with `mlflow experiments restore`, "
-            "or give another tracking.experiment."
-        )
+    check_experiment(found, config.experiment)
     return found.experiment_id
 
 

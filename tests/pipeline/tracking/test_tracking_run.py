@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
-from werkzeug.serving import BaseWSGIServer, make_server
+from mlflow_server import Server
 
 from pipeline.runtime.signals import Terminated
 from pipeline.tracking.config import TrackingConfig
@@ -264,30 +263,6 @@ def test_workdir_of_unknown_run_is_bad_input(config: TrackingConfig, tmp_path: P
         workdir_of(config, "abc")
     with pytest.raises(InputError, match="no run latest"):
         workdir_of(TrackingConfig(uri=f"sqlite:///{tmp_path}/none.db"), "latest")
-
-
-class Server:
-    """MLflow's real server in this process, that can go away and come back on the same port. It keeps the store that it
-    opened first: what a test wrote is read through the server."""
-
-    def __init__(self, app: Any) -> None:
-        self._app, self._port = app, 0
-        self.start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        self._server: BaseWSGIServer = make_server("127.0.0.1", self._port, self._app, threaded=True)
-        self._port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture
