@@ -11,9 +11,11 @@ from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import (
     about,
+    catch_up,
     conclude,
     deliver,
     hand_over,
+    interrupted,
     register,
     say_elsewhere,
     say_skipped,
@@ -103,20 +105,25 @@ def describe(config: PipelineConfig, console: Console) -> Products:
 def run(config: PipelineConfig, console: Console) -> Products:
     """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out.
 
-    Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
+    Raises `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM;
+    `MlflowAway` where something of a run that is over waits for MLflow.
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    unfinished = interrupted(config, workdir) is not None
+    ended = catch_up(workdir, console.say, unfinished=unfinished) and unfinished
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
-        return _run(config, workdir, console, stop)
+        return _run(config, workdir, console, stop, ended)
 
 
-def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal) -> Products:
+def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal, ended: bool) -> Products:
+    """`ended`: whether MLflow lacked no more than what was delivered just now of a run with this config."""
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
     there = where_recorded(config, workdir)
     told = about(config, plan.all()[-1], workdir, store_of(there.tracking).uri)
-    if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
+    whole = is_recorded(plan, workdir) or (ended and all(made.reused for made in plan.all()))
+    if whole and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
         say_skipped(plan.corpus, console)
@@ -143,8 +150,10 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
             conclude(config, products, register(config, products, live), live, workdir, memory)
         elif products.released is not None:
             hand_over(config, products.released, live, workdir)
-    end_run(workdir)
+    if not live.waits:
+        end_run(workdir)
     show(workdir, console)
+    live.check_delivered()
     return products
 
 

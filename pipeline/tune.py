@@ -9,7 +9,7 @@ from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.secrets import check_secrets
-from pipeline.records.outcome import say_skipped
+from pipeline.records.outcome import catch_up, say_skipped
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
@@ -39,6 +39,7 @@ def tune(config: PipelineConfig, console: Console) -> Search:
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    catch_up(workdir, console.say, unfinished=True)
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _tune(config, workdir, console, stop)
 
@@ -90,8 +91,9 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         )
         searching = Searching(ready=ready, budget=budget, board=board, live=live)
         search = step_of(replace(step, watch=board), searching.search, config, ready).artifact
-    note_run(live, found.folder, ended=True)
+    note_run(live, found.folder, ended=not live.waits)
     show(search, config, console)
+    live.check_delivered()
     return search
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Proxy(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self._pass_on(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    do_PUT, do_DELETE = do_POST, do_POST
 
     def log_message(self, *_: object) -> None:
         """Nothing on the terminal."""

@@ -80,9 +80,7 @@ def _remedy(field: str, text: str) -> str:
             "names by ?read_default_file= (a user name alone may stay)"
         )
     if field in TRACKING:
-        return (
-            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
-        )
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
     return (
         "give it to the cloud's own client through the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
         "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN) or a role of the machine"

@@ -13,21 +13,24 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
 """MLflow's codes for a request that will never succeed."""
 
 
-def retry_until(action: Callable[[], object], deadline: float, tell: Callable[[str], object]) -> str | None:
-    """Attempt it until it succeeds (None), is refused, or `deadline` of the monotonic clock has passed (the reason).
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow answered, and said no: asking again would not help."""
+    return getattr(error, "error_code", None) in REFUSALS
+
+
+def retry_until(action: Callable[[], object], deadline: float, tell: Callable[[str], object]) -> Exception | None:
+    """Attempt it until it succeeds (None), is refused, or `deadline` of the monotonic clock has passed (the error).
 
     `tell` is told once, after the first failure, why it waits.
     """
-    from mlflow.exceptions import MlflowException
-
     told = False
     while True:
         try:
             action()
             return None
-        except (MlflowException, OSError) as error:  # OSError: also what the http client raises
-            if getattr(error, "error_code", None) in REFUSALS or time.monotonic() >= deadline:
-                return first_line(error)
+        except Exception as error:  # whatever a store raises, the run is over and only waits for this
+            if is_refusal(error) or time.monotonic() >= deadline:
+                return error
             if not told:
                 tell(first_line(error))
             told = True

@@ -112,7 +112,9 @@ def check(config: TrackingConfig, *, workers_elsewhere: bool) -> None:
         )
     with tidied(store):
         quiet_mlflow()
-        if kind in ("server", "databricks") or check_database(store.uri):  # else MLflow makes its tables when a run starts
+        if kind in ("server", "databricks") or check_database(
+            store.uri
+        ):  # else MLflow makes its tables when a run starts
             probe(store.uri, config.experiment)
 
 

@@ -1,1 +1,1 @@
-"""Whether a run can be recorded, asked of MLflow itself before anything expensive: the store, its database, its files."""
+"""Whether a run can be recorded, asked of MLflow before anything expensive: its store, its database, its files."""

@@ -34,7 +34,9 @@ def check_artifacts(location: str, experiment: str, uri: str, *, has_server: boo
     except ImportError as error:
         raise InputError(f"{whose}, for which the package {error.name} is missing: install it, {other}.") from error
     except Exception as error:  # every kind of store raises its own
-        raise InputError(f"{whose}, where nothing can be written ({first_line(error).rstrip('.')}): mend that, {other}.") from error
+        raise InputError(
+            f"{whose}, where nothing can be written ({first_line(error).rstrip('.')}): mend that, {other}."
+        ) from error
 
 
 def _folder(location: str) -> Path | None:

@@ -38,10 +38,12 @@ def check_database(uri: str) -> bool:
     try:
         with engine.connect() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
-    except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+    except Exception as error:  # SQLAlchemy's own, or whatever a driver raises
         how = _PASSWORDS.get(url.get_backend_name())
         remedy = f"; a password is given {how}, never in the address" if how else ""
-        raise InputError(f"tracking.uri is {redacted(uri)}, which cannot be opened ({_reason(error)}){remedy}.") from error
+        raise InputError(
+            f"tracking.uri is {redacted(uri)}, which cannot be opened ({_reason(error)}){remedy}."
+        ) from error
     finally:
         engine.dispose()
     if revision is None:

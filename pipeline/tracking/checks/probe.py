@@ -75,18 +75,21 @@ def _sentence(field: str, uri: str, error: Exception) -> str:
             f"--allowed-hosts {host} (or MLFLOW_SERVER_ALLOWED_HOSTS; localhost and other names go into the same list)."
         )
     if status == 401:
-        given = _credentials() or "nothing"
-        return f"{where}, which wants to know who is there and was given {given} (401): {_REMEDY}."
+        sent = _credentials() or "nothing"
+        return f"{where}, which wants to know who is there and was given {sent} (401): {_REMEDY}."
     if status == 403:
-        who = f"lets {given} do nothing" if (given := _credentials()) else "lets nobody in without a name"
+        given = _credentials()
+        who = f"lets {given} do nothing" if given else "lets nobody in without a name"
         return f"{where}, which {who} (403): ask for the right to it, or {_REMEDY}."
     start = "start the server, or leave tracking.uri out to record into a file on this machine"
     if status is not None and (status in _NOT_MLFLOW or status >= 500):
         return f"{where}, which answers {status} and not as MLflow: give the address of MLflow's own page, or {start}."
     if "valid JSON" in words:
-        return f"{where}, which answers with a page of its own and not as MLflow: give the address of MLflow's own page."
+        return (
+            f"{where}, which answers with a page of its own and not as MLflow: give the address of MLflow's own page."
+        )
     if kind_of(uri) == "server":
-        return f"{where}, where no MLflow server answers ({_cause(words)}): {start}."
+        return f"{where}, where no MLflow server answers ({cause_of(error)}): {start}."
     if kind_of(uri) == "databricks":
         return (
             f"{where}, which does not answer ({first_line(error).rstrip('.')}): set DATABRICKS_HOST and "
@@ -114,7 +117,8 @@ def _status(error: Exception) -> int | None:
     return error.get_http_status_code() if isinstance(error, RestException) else None
 
 
-def _cause(words: str) -> str:
-    """The reason within what urllib3, requests and MLflow wrapped around one another."""
+def cause_of(error: BaseException) -> str:
+    """The reason within what urllib3, requests and MLflow wrapped around one another, without secrets."""
+    words = str(error)
     inner = re.search(r"\[Errno -?\d+\] ([^'\")]+)", words) or re.search(r"(Read timed out|timed out)", words)
-    return redacted((inner[1] if inner else words.splitlines()[0])[:200]).rstrip(". ")
+    return redacted(inner[1]).rstrip(". ") if inner else first_line(error).rstrip(". ")

@@ -11,9 +11,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline.tracking.away.debts import owed_of
 from pipeline.tracking.delivery import Delivery, first_line
 from pipeline.tracking.live_run import LiveRun
-from pipeline.tracking.retry import REFUSALS
+from pipeline.tracking.retry import is_refusal
 from pipeline.tuning.ledger import Report, Trial
 
 if TYPE_CHECKING:
@@ -87,15 +88,21 @@ class Children:
     def close(self, *, interrupted: bool) -> None:
         """End what still runs, as KILLED where the search was interrupted, as FAILED otherwise; deliver what waits."""
         unfinished = ("KILLED" if interrupted else "FAILED", {"state": "interrupted"})
+        away = False
         for run_id in sorted(self._open):
             self._ends.setdefault(run_id, unfinished)
             try:
-                self._finish(run_id)
+                if not away:  # else nobody answers, and each of the others would wait as long
+                    self._finish(run_id)
             except Exception as error:
-                self._live.problems.append(f"the end of run {run_id} was not recorded: {first_line(error)}")
-                if not _is_refusal(error):  # nobody answers, and each of the others would wait as long
-                    break
+                away = not is_refusal(error)
+                if not away:
+                    self._live.problems.append(f"the end of run {run_id} was not recorded: {first_line(error)}")
+                    self._open.discard(run_id)
         self._live.problems += self._delivery.close()
+        ends = {run_id: self._ends[run_id] for run_id in sorted(self._open)}
+        for owed in owed_of(self._live.store.uri, self._delivery.rest(), ends):
+            self._live.debts.owe(f"what a trial lacks (run {owed.run_id})", owed)
         for run_id, (count, reason) in self._refusals.items():
             self._live.problems.append(f"{count:,} metric values of run {run_id} were refused: {reason}")
 
@@ -219,7 +226,7 @@ class Children:
             try:
                 self._client.log_batch(run_id, metrics=metrics)
             except Exception as error:
-                if not _is_refusal(error):
+                if not is_refusal(error):
                     raise
                 refused[run_id] = (len(metrics), first_line(error))  # no reason to drop the other runs' values
         for run_id, (count, reason) in refused.items():
@@ -232,11 +239,6 @@ def _key(trial: Trial) -> Key:
 
 def _name(trial: Trial) -> str:
     return f"trial {trial.number}" if trial.confirms is None else f"confirm {trial.confirms}, seed {trial.seed}"
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow answered, and said no."""
-    return getattr(error, "error_code", None) in REFUSALS
 
 
 def attempt(live: LiveRun, what: str, action: Callable[[], Result]) -> Result | None:

@@ -25,7 +25,9 @@ def test_store_of_environment_counts_only_where_no_uri_is_given(monkeypatch: pyt
     assert store_of(TrackingConfig(uri="http://mine:1")).uri == "http://mine:1"
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlflow.db", "postgres://host/db", "databricks-uc", "databricks://a/b"])
+@pytest.mark.parametrize(
+    "uri", ["./mlruns", "file:///tmp/mlruns", "mlflow.db", "postgres://host/db", "databricks-uc", "databricks://a/b"]
+)
 def test_tracking_config_other_kinds_of_store_are_refused(uri: str) -> None:
     with pytest.raises(InputError, match=r"tracking\.uri.*sqlite:///FILE"):
         TrackingConfig(uri=uri)

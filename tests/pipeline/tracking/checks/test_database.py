@@ -1,4 +1,4 @@
-"""What an existing database of MLflow tells before a run: another MLflow's tables, an experiment that cannot be used."""
+"""What a database of MLflow tells before a run: another MLflow's tables, an experiment that cannot be used."""
 
 import sqlite3
 from contextlib import closing

@@ -19,15 +19,11 @@ USER, PASSWORD, TOKEN = "anna", "hunter2hunter2", "tok-1234567890"
 
 
 @pytest.fixture
-def app(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wsgi:
-    """MLflow's server as a program, without an address yet."""
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", mlflow_store)
-    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(tmp_path / "artifacts"))
+def app(mlflow_app: Wsgi, monkeypatch: pytest.MonkeyPatch) -> Wsgi:
+    """MLflow's server as a program, without an address yet; nothing of who asks is in the environment."""
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    from mlflow.server import app
-
-    return app
+    return mlflow_app
 
 
 @pytest.fixture
@@ -85,9 +81,7 @@ def test_server_that_wants_to_know_who_is_there(
     check(TrackingConfig(uri=uri), workers_elsewhere=True)
 
 
-def test_server_that_allows_nothing(
-    app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_that_allows_nothing(app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPatch) -> None:
     uri = serve(Front(app, forbidden=True))
     assert "which lets nobody in without a name (403): ask for the right to it, or set MLFLOW" in refusal(uri)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
@@ -95,9 +89,7 @@ def test_server_that_allows_nothing(
 
 
 @pytest.fixture
-def proxy(
-    app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[type[Proxy]]:
+def proxy(app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Proxy]]:
     """A proxy in the environment, behind which MLflow is called mlflow.example."""
 
     class Ours(Proxy):
