@@ -11,7 +11,6 @@ from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import (
     about,
-    catch_up,
     conclude,
     deliver,
     hand_over,
@@ -23,6 +22,7 @@ from pipeline.records.outcome import (
     tell_reused,
     where_recorded,
 )
+from pipeline.records.owed import catch_up
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
 from pipeline.records.reuse import Reuse, Silent, StageResult
@@ -110,8 +110,9 @@ def run(config: PipelineConfig, console: Console) -> Products:
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
-    unfinished = interrupted(config, workdir) is not None
-    ended = catch_up(workdir, console.say, unfinished=unfinished) and unfinished
+    before = interrupted(config, workdir)
+    goes_on = before.mlflow_run_ids[-1] if before is not None and before.mlflow_run_ids else None
+    ended = catch_up(workdir, console.say, run_id=goes_on)
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _run(config, workdir, console, stop, ended)

@@ -9,7 +9,8 @@ from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.secrets import check_secrets
-from pipeline.records.outcome import catch_up, say_skipped
+from pipeline.records.outcome import say_skipped
+from pipeline.records.owed import catch_up
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
 from pipeline.run import prepared, steps
@@ -17,6 +18,7 @@ from pipeline.runtime.cluster import cluster
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tracking.away.undelivered import kept
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
@@ -39,7 +41,9 @@ def tune(config: PipelineConfig, console: Console) -> Search:
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
-    catch_up(workdir, console.say, unfinished=True)
+    if kept(workdir):
+        found = planned(replace(config, until="publish"))
+        catch_up(workdir, console.say, run_id=run_before(where_recorded(config, found.folder), found.folder))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         return _tune(config, workdir, console, stop)
 

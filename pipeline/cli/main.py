@@ -133,7 +133,7 @@ def _fill(text: str, run: str) -> None:
 
 
 def _sync(run: str) -> None:
-    from pipeline.records.outcome import catch_up
+    from pipeline.records.owed import deliver_owed
     from pipeline.records.which_run import find_workdir
     from pipeline.tracking.away.undelivered import kept
 
@@ -141,7 +141,7 @@ def _sync(run: str) -> None:
     if not kept(workdir):
         print(f"nothing of the runs in {workdir} waits for MLflow.")
         return
-    catch_up(workdir, lambda text: print(redacted(text), flush=True), unfinished=True)
+    deliver_owed(workdir, lambda text: print(redacted(text), flush=True))
 
 
 def _ui(run: str | None, port: int) -> None:

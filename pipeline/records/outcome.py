@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,19 +15,15 @@ from pipeline.records.products import Products
 from pipeline.records.record import read_record
 from pipeline.records.report import Folders, RunReport, read_report, write_report
 from pipeline.records.reuse import StageResult
-from pipeline.records.workdir import CONFIG, RunFile, end_run, read_run
+from pipeline.records.workdir import CONFIG, RunFile, read_run
 from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
-from pipeline.runtime.lock import locked
 from pipeline.runtime.memory import PeakMemory
-from pipeline.tracking.away.sync import deliver_kept
-from pipeline.tracking.away.undelivered import MlflowAway, kept
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.registry import PublishedModel
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.store import URI_VARIABLE
 from stages.corpus.artifact import Corpus
-from stages.errors import InputError
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
 from stages.teacher.pretrain import Released
@@ -40,33 +36,6 @@ def interrupted(config: PipelineConfig, workdir: Path) -> RunFile | None:
     file, before = workdir / CONFIG, read_run(workdir)
     same = file.exists() and file.read_text(encoding="utf-8") == to_yaml(config)
     return before if before is not None and before.finished is None and same else None
-
-
-def catch_up(workdir: Path, say: Callable[[str], object], *, unfinished: bool) -> bool:
-    """Deliver to MLflow what waits in a workdir; whether its newest run came to its end by that.
-
-    Raises `MlflowAway`, or `InputError` where MLflow refuses it, for an `unfinished` run, which goes on only after
-    that; of another run it is only said.
-    """
-    if not kept(workdir):
-        return False
-    try:
-        with locked(Folder(str(workdir)), _lost):
-            ended, run = deliver_kept(workdir, say), read_run(workdir)
-    except (MlflowAway, InputError) as error:
-        if unfinished:
-            raise
-        say(str(error))
-        return False
-    if run is None or run.finished is not None or not ended & set(run.mlflow_run_ids[-1:]):
-        return False
-    end_run(workdir)
-    return True
-
-
-def _lost(error: Exception) -> None:
-    """Only an object store's lease is lost, and a workdir lies on this machine."""
-    raise error
 
 
 def where_recorded(config: PipelineConfig, workdir: Path) -> PipelineConfig:

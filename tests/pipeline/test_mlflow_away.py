@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import mlflow
 import pytest
@@ -25,11 +26,12 @@ class Unplugging(Console):
     """Takes MLflow's server away when the last stage begins."""
 
     server: Server | None = None
+    last = ""
 
     @contextmanager
     def running(self, stage: str, why: tuple[str, ...]) -> Iterator[Callable[[float, float, str], None]]:
         """The stage, with the server or without it."""
-        if stage == "distil" and self.server is not None:
+        if stage == self.last and self.server is not None:
             self.server.stop()
         with super().running(stage, why) as on_progress:
             yield on_progress
@@ -49,16 +51,28 @@ def give(config: PipelineConfig, server: Server | None = None) -> int:
     """The exit status of the command; `server`: to go away in the midst of it."""
     with open(os.devnull, "w") as file:
         console = Unplugging(Terminal(file=file))
-        console.server = server
+        console.server, console.last = server, config.until
         return status_of(lambda: run(config, console), verbose=False)
 
 
-@pytest.mark.parametrize("by", ["the same command", "distil sync"])
-def test_values_that_mlflow_was_away_for_are_owed_until_they_arrived(
-    by: str, server: Server, tmp_path: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("by", "until"),
+    [
+        ("the same command", "teacher"),
+        ("distil sync", "teacher"),
+        pytest.param("the same command", "distil", marks=pytest.mark.slow),
+    ],
+)
+def test_what_mlflow_was_away_for_is_owed_until_it_arrived(
+    by: str,
+    until: Literal["distil", "teacher"],
+    server: Server,
+    tmp_path: Path,
+    ray_session: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tracking = TrackingConfig(uri=server.uri, experiment=by, system_metrics=False)
-    config = replace(tiny_recipe(tmp_path, tiny_bert(scale=0.05)), tracking=tracking, until="distil")
+    tracking = TrackingConfig(uri=server.uri, experiment=f"{by} {until}", system_metrics=False)
+    config = replace(tiny_recipe(tmp_path, tiny_bert(scale=0.05)), tracking=tracking, until=until)
     workdir = Path(config.workdir)
     assert give(config, server) == 75
     assert "and the end of the run: kept in" in capsys.readouterr().err
@@ -76,12 +90,13 @@ def test_values_that_mlflow_was_away_for_are_owed_until_they_arrived(
     else:
         assert give(config) == 0
     client = mlflow.MlflowClient(server.uri)
-    experiment = client.get_experiment_by_name(by)
+    experiment = client.get_experiment_by_name(f"{by} {until}")
     assert experiment is not None
     (recorded,) = client.search_runs([experiment.experiment_id])
     assert recorded.info.status == "FINISHED"
     steps = [m.step for m in client.get_metric_history(recorded.info.run_id, "loss")]
-    assert steps == [5, 10, 15, 20]
+    assert steps == ([5, 10, 15, 20] if until == "distil" else [])
     assert recorded.inputs.dataset_inputs
-    assert read_run(workdir) is not None
-    assert read_run(workdir).finished is not None  # type: ignore[union-attr]
+    found = read_run(workdir)
+    assert found is not None
+    assert found.finished is not None
