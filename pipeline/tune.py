@@ -94,7 +94,10 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
             why=found.why,  # the note of its run, above, makes every search look as if it had been begun before
         )
         searching = Searching(ready=ready, budget=budget, board=board, live=live)
-        search = step_of(replace(step, watch=board), searching.search, config, ready).artifact
+        made = step_of(replace(step, watch=board), searching.search, config, ready)
+        search = made.artifact
+        if made.reused:
+            searching.tell_again(made.folder)
     note_run(live, found.folder, ended=not live.waits)
     show(search, config, console)
     live.check_delivered()

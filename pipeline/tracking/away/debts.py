@@ -35,6 +35,8 @@ class Debts:
         self._problems, self._say = problems, say
         self._owed: list[tuple[str, Undelivered]] = []
         self._why = "no answer"
+        self.lacks = ""
+        """What cannot be kept, only done again by the same command; for a person."""
 
     def tell(self, what: str, **fields: Any) -> str | None:
         """Let MLflow have some fields of `Undelivered`, now or, where it is away, at the end. `what`: for a person.
@@ -85,14 +87,16 @@ class Debts:
         if values:
             items = [replace(self._owner, metrics=values), *items]
         if not items:
-            return ""
+            begun = f"MLflow at {self._owner.store} was away and lacks {self.lacks}"
+            return f"{begun}: the same command makes them." if self.lacks else ""
         try:
             keep(self._workdir, items)
         except (OSError, ValueError) as error:  # a full disk, say
             self._problems.append(f"{summary(items)} could not be kept in {self._workdir} either: {first_line(error)}")
+        lacks = ", and ".join(filter(None, [summary(items), self.lacks]))
         return (
-            f"MLflow at {self._owner.store} is away ({self._why}) and lacks {summary(items)}: kept in {self._workdir}, "
-            f"from where the same command or `distil sync {self._workdir}` delivers it."
+            f"MLflow at {self._owner.store} is away ({self._why}) and lacks {lacks}: kept in {self._workdir}, and "
+            f"delivered by the same command or `distil sync {self._workdir}`."
         )
 
     def patiently(self, what: str, action: Callable[[], object], deadline: float) -> Exception | None:
