@@ -14,6 +14,7 @@ from pipeline.records.outcome import (
     conclude,
     deliver,
     hand_over,
+    interrupted,
     register,
     say_elsewhere,
     say_skipped,
@@ -21,6 +22,7 @@ from pipeline.records.outcome import (
     tell_reused,
     where_recorded,
 )
+from pipeline.records.owed import catch_up
 from pipeline.records.pins import pinned
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
@@ -111,22 +113,28 @@ def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> P
     """Run the pipeline to `config.until`, record it in MLflow and in the workdir, and show what came out.
 
     Names on the hub mean what they meant to the first run in this workdir; with `refresh`, what they mean now. Raises
-    `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM.
+    `InputError` for bad input and where another run is at work there; `Preempted` or `Terminated` after SIGTERM;
+    `MlflowAway` where something of a run that is over waits for MLflow.
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
     config, pins = pinned(config, workdir, console.say, refresh=refresh)
+    before = interrupted(config, workdir)
+    goes_on = before.mlflow_run_ids[-1] if before is not None and before.mlflow_run_ids else None
+    ended = catch_up(workdir, console.say, run_id=goes_on)
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         pins.write(workdir)
-        return _run(config, workdir, console, stop)
+        return _run(config, workdir, console, stop, ended)
 
 
-def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal) -> Products:
+def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal, ended: bool) -> Products:
+    """`ended`: whether MLflow lacked no more than what was delivered just now of a run with this config."""
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
     there = where_recorded(config, workdir)
     told = about(config, plan.all()[-1], workdir, store_of(there.tracking).uri)
-    if is_recorded(plan, workdir) and told.run_id is None:  # else it was killed just before MLflow had its end
+    whole = is_recorded(plan, workdir) or (ended and all(made.reused for made in plan.all()))
+    if whole and told.run_id is None:  # else it was killed just before MLflow had its end
         for made in plan.all():
             console.reused(made)
         say_skipped(plan.corpus, console)
@@ -155,8 +163,10 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
             conclude(config, products, register(config, products, live), live, workdir, memory)
         elif products.released is not None:
             hand_over(config, products.released, live, workdir)
-    end_run(workdir)
+    if not live.waits:
+        end_run(workdir)
     show(workdir, console)
+    live.check_delivered()
     return products
 
 

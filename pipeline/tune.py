@@ -10,6 +10,7 @@ from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
+from pipeline.records.owed import catch_up
 from pipeline.records.pins import pinned
 from pipeline.records.reuse import Reuse, Silent, StageResult
 from pipeline.records.workdir import CONFIG, check_writable
@@ -18,6 +19,7 @@ from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tracking.away.undelivered import kept
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
@@ -44,6 +46,9 @@ def tune(config: PipelineConfig, console: Console, *, refresh: bool = False) -> 
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
     config, pins = pinned(config, workdir, console.say, refresh=refresh)
+    if kept(workdir):
+        found = planned(replace(config, until="publish"))
+        catch_up(workdir, console.say, run_id=run_before(where_recorded(config, found.folder), found.folder))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         pins.write(workdir)
         return _tune(config, workdir, console, stop)
@@ -98,9 +103,13 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         if warning := too_few(config.tune.confirm_seeds):
             console.say(warning)
         searching = Searching(ready=ready, budget=budget, board=board, live=live, halves=parts)
-        search = step_of(replace(step, watch=board), searching.search, config, ready).artifact
-    note_run(live, found.folder, ended=True)
+        made = step_of(replace(step, watch=board), searching.search, config, ready)
+        search = made.artifact
+        if made.reused:
+            searching.tell_again(made.folder)
+    note_run(live, found.folder, ended=not live.waits)
     show(search, config, console)
+    live.check_delivered()
     return search
 
 

@@ -13,6 +13,7 @@ import pytest
 os.environ["TRITON_INTERPRET"] = "1"  # a GPU's kernels run here too; Triton reads it when it is imported
 
 if TYPE_CHECKING:
+    from mlflow_server import Wsgi
     from object_store import ObjectStore
 
     from stages.tokens.blocks import Blocks
@@ -35,6 +36,20 @@ def mlflow_store(mlflow_template: Path, tmp_path: Path) -> str:
     (tmp_path / "mlflow").mkdir()
     shutil.copy(mlflow_template, tmp_path / "mlflow" / "mlflow.db")
     return f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+@pytest.fixture
+def mlflow_app(mlflow_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Wsgi":
+    """MLflow's real server as a program, for `mlflow_server.Server`; files go through it. MLflow keeps the store that
+    it opened first: what a test wrote is read through the server."""
+    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", mlflow_store)
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", "mlflow-artifacts:/")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    from mlflow.server import app
+
+    return app
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +93,7 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """The address of something that answers as MLflow's health page does."""
+    """The address of something that answers as an empty MLflow does."""
     from answer import Answer
 
     httpd = HTTPServer(("127.0.0.1", 0), Answer)

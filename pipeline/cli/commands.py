@@ -87,6 +87,16 @@ class Fill:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sync:
+    """Deliver to MLflow what it was away for when a run ended. The run's own command does so too."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = "latest"
+    """An MLflow run id, a workdir, or `latest`."""
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ui:
     """Open MLflow on the store that holds the runs; prints the address."""
 
@@ -103,6 +113,7 @@ Command = (
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]
+    | Annotated[Sync, tyro.conf.subcommand("sync")]
     | Annotated[Ui, tyro.conf.subcommand("ui")]
 )
-COMMANDS = ("run", "tune", "describe", "fill", "ui")
+COMMANDS = ("run", "tune", "describe", "fill", "sync", "ui")

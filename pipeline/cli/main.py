@@ -1,9 +1,8 @@
 """argv and nothing else: which command, which config, and the exit status.
 
-0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM or SIGHUP (EX_TEMPFAIL of sysexits.h: try
-again);
-130 stopped with Ctrl-C. What runs something is imported by the command that runs it, and a config needs none of the
-heavy libraries: so `--help` and a misspelt field are answered at once.
+0 done; 1 a fault of ours; 2 bad input, in one sentence; 75 stopped by SIGTERM or SIGHUP, or done but for what waits for
+MLflow (EX_TEMPFAIL of sysexits.h: try again); 130 stopped with Ctrl-C. What runs something is imported by the command
+that runs it, and a config needs none of the heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
 import io
@@ -20,13 +19,14 @@ from typing import Any
 import tyro
 
 from pipeline.cli.arguments import OWN, config_of, named_recipe, split
-from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Tune, Ui
+from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig
 from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
+from pipeline.tracking.away.undelivered import MlflowAway
 from stages.errors import InputError, Preempted, innermost, unwrap
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -48,6 +48,9 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
     except (Terminated, Preempted) as stop:
         place = f" from the checkpoint of step {stop.step}" if isinstance(stop, Preempted) else ""
         print(f"stopped by {stop.signal}; the same command continues{place}", file=sys.stderr)
+        return 75
+    except MlflowAway as away:
+        _say(str(away))
         return 75
     except KeyboardInterrupt:
         print("stopped; the same command continues from what is done.", file=sys.stderr)
@@ -77,6 +80,8 @@ def _act(words: list[str]) -> None:
             _describe(config_of(command, fields), command)
         case Fill():
             _fill(command.text, command.run)
+        case Sync():
+            _sync(command.run)
         case Ui():
             _ui(command.run, command.port)
 
@@ -128,6 +133,18 @@ def _fill(text: str, run: str) -> None:
     from pipeline.cli.fill import fill
 
     fill(text, workdir)
+
+
+def _sync(run: str) -> None:
+    from pipeline.records.owed import deliver_owed
+    from pipeline.records.which_run import find_workdir
+    from pipeline.tracking.away.undelivered import kept
+
+    workdir = find_workdir(run)
+    if not kept(workdir):
+        print(f"nothing of the runs in {workdir} waits for MLflow.")
+        return
+    deliver_owed(workdir, lambda text: print(redacted(text), flush=True))
 
 
 def _ui(run: str | None, port: int) -> None:

@@ -21,6 +21,8 @@ _TELLING = re.compile(
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 _PORTLESS = ("s3://", "s3a://", "gs://", "gcs://", "hf://")
 """Where what follows a colon is a secret, even if it looks like a port."""
+_DATABASE = re.compile(r"(postgresql|mysql|mssql)(\+\w+)?://", re.IGNORECASE)
+"""Where a user name is none of a secret: it is the password, which such an address may leave out."""
 _HIDDEN = "***"
 TRACKING = ("tracking.uri", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 """Where an address of MLflow is given."""
@@ -48,7 +50,7 @@ def refuse_secret(field: str, text: str) -> None:
     if found := secret_in(text):
         raise InputError(
             f"{field} holds {found} in an address, which would be kept in the run's records: leave it out there "
-            f"and {_remedy(field)}."
+            f"and {_remedy(field, text)}."
         )
 
 
@@ -57,6 +59,8 @@ def _user_info(scheme: str, rest: str) -> str:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     is_host = _HOST.fullmatch(authority) is not None and not (scheme.lower() in _PORTLESS and ":" in authority)
     before, at, _ = rest.rpartition("@")
+    if _DATABASE.match(scheme) and "/" not in before and ":" not in unquote(before):
+        return ""
     return before if at and ("@" in authority or not is_host) else ""
 
 
@@ -68,10 +72,15 @@ def _without_secrets(scheme: str, rest: str) -> str:
     )
 
 
-def _remedy(field: str) -> str:
+def _remedy(field: str, text: str) -> str:
     """How that secret is given instead."""
+    if _DATABASE.match(text):
+        return (
+            "give the password of postgresql:// in PGPASSWORD or ~/.pgpass, and of mysql:// in a file that the address "
+            "names by ?read_default_file= (a user name alone may stay)"
+        )
     if field in TRACKING:
-        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
     return (
         "give it to the cloud's own client through the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
         "GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN) or a role of the machine"

@@ -40,7 +40,9 @@ class Delivery(Generic[Item]):
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._errors: list[str] = []
-        self._dropped = self._on_the_way = 0
+        self._dropped = 0
+        self._on_the_way: list[Item] = []
+        self._given_up = False
         self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
         self._thread.start()
 
@@ -58,7 +60,7 @@ class Delivery(Generic[Item]):
         """Deliver the rest, trying for `patience` seconds; what went wrong for good, as sentences (empty: nothing).
 
         `say` is told once, after `quiet` seconds, what is waited for. Ctrl-C gives up: it is raised once more, and
-        another call with no patience tells what is lost.
+        another call with no patience tells what is lost. `rest` gives what could still be delivered another time.
         """
         self._closing.set()
         self._thread.join(min(quiet, patience))
@@ -71,9 +73,19 @@ class Delivery(Generic[Item]):
         lost = self._dropped + self._left()
         return [f"{lost:,} metric values were not delivered{self._reason()}"] if lost else []
 
+    def rest(self) -> list[Item]:
+        """What was not delivered, for whoever keeps it; from now on nothing is sent. An item that was on its way may
+        have arrived all the same."""
+        with self._lock:
+            self._given_up = True
+            items = [*self._on_the_way, *self._waiting]
+            self._on_the_way = []
+            self._waiting.clear()
+            return items
+
     def _left(self) -> int:
         with self._lock:
-            return len(self._waiting) + self._on_the_way
+            return len(self._waiting) + len(self._on_the_way)
 
     def _reason(self) -> str:
         with self._lock:
@@ -95,7 +107,7 @@ class Delivery(Generic[Item]):
         while True:
             with self._lock:
                 items = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-                self._on_the_way = len(items)
+                self._on_the_way = items
             if not items:
                 return True
             try:
@@ -103,17 +115,18 @@ class Delivery(Generic[Item]):
             except Refused as refusal:
                 with self._lock:
                     self._dropped += len(items)
-                    self._on_the_way = 0
+                    self._on_the_way = []
                     self._errors.append(str(refusal))
             except Exception as error:  # whatever it is, training goes on; `close` tells
                 with self._lock:
                     self._errors[:] = [*self._errors[-9:], first_line(error)]
-                    self._waiting.extendleft(reversed(items))
-                    self._on_the_way = 0
+                    if not self._given_up:  # else `rest` has handed them out
+                        self._waiting.extendleft(reversed(items))
+                    self._on_the_way = []
                 return False
             else:
                 with self._lock:
-                    self._on_the_way = 0
+                    self._on_the_way = []
 
 
 def first_line(error: BaseException) -> str:

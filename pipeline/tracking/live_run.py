@@ -1,11 +1,14 @@
 """An MLflow run while it lasts: metrics, figures, the data set, the report, the model, and how it ends."""
 
+import io
+import json
 import logging
 import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.redaction import redacted
+from pipeline.tracking.away.debts import Debts
+from pipeline.tracking.away.undelivered import MlflowAway, Undelivered, file_of
+from pipeline.tracking.checks.client import hurried
 from pipeline.tracking.deduplication import SentMetrics
 from pipeline.tracking.delivery import Delivery, Refused, first_line
 from pipeline.tracking.registry import PublishedModel, register
-from pipeline.tracking.retry import NOTICE, PATIENCE, QUIET, REFUSALS, hurried, retry_until
+from pipeline.tracking.retry import NOTICE, PATIENCE, QUIET, is_refusal
 from pipeline.tracking.store import Store
+from stages.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -30,36 +38,46 @@ log = logging.getLogger(__name__)
 
 
 class LiveRun:
-    """The run while it lasts. Nothing here may stop a training: what could not be recorded is in `problems`."""
+    """The run while it lasts. Nothing here may stop a training: what MLflow refused is in `problems`, and what it was
+    not there to take is told again at the end, and kept in the workdir where it is away still."""
 
     def __init__(
         self,
         mlflow: Any,
         store: Store,
         started: Any,
+        workdir: Path,
         *,
         continued: bool = False,
         say: Callable[[str], object] = log.warning,
     ) -> None:
-        """`started`: MLflow's own object of the run. `say` is told where the end of the run has to wait."""
+        """`started`: MLflow's own object of the run. `workdir`: where is kept what does not arrive. `say` is told where
+        the end of the run has to wait."""
         from pipeline.tracking.figures import History
 
         self.store, self.experiment_id, self.run_id = store, started.info.experiment_id, started.info.run_id
+        self.artifacts: str = started.info.artifact_uri
+        """Where its files lie."""
         self.continued = continued
         self.started = started.info.start_time / 1000
         """When the run began first, in seconds since 1970."""
         self.history = History()
         self.problems: list[str] = []
+        self.waits = ""
+        """Once it is closed: what was kept, for another time, as a sentence; empty where all is delivered."""
         self._mlflow = mlflow
         self._client = mlflow.MlflowClient(store.uri)
         self._say = say
+        self._owner = Undelivered(store=store.uri, run_id=self.run_id)
+        self.debts = Debts(self._client, self._owner, workdir, self.problems, self._tell)
         self._held = SentMetrics(self._steps_of, fresh=not continued)
         self._delivery: Delivery[Metric] = Delivery(self._send)
 
     @property
     def url(self) -> str | None:
-        """The run's page on the server; None where there is only a file, which `ui` shows."""
-        return None if self.store.file else f"{self.store.uri}/#/experiments/{self.experiment_id}/runs/{self.run_id}"
+        """The run's page on the server; None where there is only a database, which `ui` shows."""
+        page = self.store.page
+        return f"{page}/#/experiments/{self.experiment_id}/runs/{self.run_id}" if page else None
 
     def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Values by name at an optimiser step; takes microseconds, they are sent every two seconds.
@@ -78,35 +96,35 @@ class LiveRun:
         from mlflow.data.meta_dataset import MetaDataset
 
         make: Any = MetaDataset  # abstract by its annotations, not in fact
-
-        def send() -> None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # MLflow names the kind of source it guessed, twice
-                source = resolve_dataset_source(corpus.folder.uri)
-            dataset = make(source, name=name, digest=corpus.digest[:36])  # MLflow takes 36 characters
-            counts = {
-                f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents", "skipped_files")
-            }
-            self._mlflow.log_input(dataset, context="training", tags=counts)
-            self._client.set_tag(self.run_id, "dataset_digest", corpus.digest)
-
-        self._attempt("the data set", send)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow names the kind of source it guessed, twice
+            source = resolve_dataset_source(corpus.folder.uri)
+        dataset = make(source, name=name, digest=corpus.digest[:36])._to_mlflow_entity()  # MLflow takes 36 characters
+        counts = {f: str(getattr(corpus, f)) for f in ("documents", "characters", "heldout_documents", "skipped_files")}
+        fields = dict(dataset) | {"tags": {"mlflow.data.context": "training"} | counts}
+        self.tell("the data set", dataset=fields, tags={"dataset_digest": corpus.digest})
 
     def set_tag(self, name: str, text: str) -> None:
         """A tag of the run, by which it is found among others."""
-        self._attempt(f"the tag {name}", lambda: self._client.set_tag(self.run_id, name, text))
+        self.tell(f"the tag {name}", tags={name: text})
+
+    def log_text(self, name: str, text: str) -> None:
+        """A file of the run."""
+        self.tell(name, files=file_of(name, text.encode()))
 
     def log_figures(self, history: Mapping[str, Sequence[tuple[int, float]]] | None = None) -> None:
         """Losses, learning rate and speed as pictures under plots/; of this run's own metrics unless given others."""
         from pipeline.tracking.figures import figures
 
         for name, figure in figures(self.history.curves if history is None else history):
-            self._attempt(name, partial(self._client.log_figure, self.run_id, figure, f"plots/{name}"))
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format="png")
+            self.tell(name, files=file_of(f"plots/{name}", drawn.getvalue()))
 
     def log_report(self, report: Mapping[str, object]) -> None:
         """report.json as it is, and every number in it as a metric under final/."""
         self.log_metrics(0, dict(_numbers(report, "final")))
-        self._attempt("report.json", lambda: self._client.log_dict(self.run_id, dict(report), "report.json"))
+        self.log_text("report.json", json.dumps(dict(report), indent=2))
 
     def log_model(
         self, published: "Published", report: "Report", *, name: str, score: Callable[[Path], NDArray[np.float64]]
@@ -114,32 +132,67 @@ class LiveRun:
         """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better.
 
         `score` gives the held-out loss per block of another model of the same vocabulary, as a folder; it is called
-        only where the champion was scored on other held-out text. Raises what MLflow raises: a model that is not
-        registered is not published. A server that is away is waited for.
+        only where the champion was scored on other held-out text. A server that is away is waited for. Raises
+        `MlflowAway` where it does not come back, and what MLflow raises: a model that is not registered is not
+        published.
         """
-        self._patiently("the model", lambda: self._client.get_run(self.run_id), time.monotonic() + PATIENCE)
-        return register(self._mlflow, self._client, self.run_id, published, report, name=name, score=score)
-
-    def close(self, status: str, reason: str = "") -> None:
-        """Deliver what waits and end the run as FINISHED, FAILED or KILLED; waits for a server that is away."""
-        deadline = time.monotonic() + (NOTICE if status == "KILLED" else PATIENCE)
+        self._be_there("the model", PATIENCE)
         try:
-            self._end(status, reason, deadline)
+            return register(self._mlflow, self._client, self.run_id, published, report, name=name, score=score)
+        except Exception:
+            self._be_there("the model", QUIET)  # else it went away meanwhile, and that is the reason
+            raise
+
+    def tell(self, what: str, **fields: Any) -> None:
+        """Let MLflow have some fields of `Undelivered`, now or, where it is away, at the end. `what`: for a person."""
+        self.debts.tell(what, **fields)
+
+    def check_files(self, yaml: str) -> None:
+        """Put config.yaml into the run. Raises `InputError` where MLflow is there and the place of its files is not: no
+        model could be logged after all stages. Where a server puts a new experiment's files, only it knows."""
+        why = self.debts.tell("config.yaml", files=file_of("config.yaml", yaml.encode()))
+        if why is None or self.debts.patiently("config.yaml", self._ask, 0.0) is not None:
+            return
+        self.debts.forgive()
+        raise InputError(
+            f"the run's files cannot be written to {redacted(self.artifacts)} ({why.rstrip('.')}): mend that, or give "
+            "another tracking.experiment or tracking.uri."
+        )
+
+    def check_delivered(self) -> None:
+        """Raise `MlflowAway` where something of a closed run was kept for another time."""
+        if self.waits:
+            raise MlflowAway(self.waits)
+
+    def close(self, status: str, reason: str = "", *, in_a_hurry: bool = False) -> None:
+        """Deliver what waits and end the run as FINISHED, FAILED or KILLED; waits for a server that is away, but not
+        `in_a_hurry`."""
+        try:
+            self._end(status, reason, in_a_hurry)
         finally:
             for problem in self.problems:
                 log.warning("MLflow: %s", problem)
 
-    def _end(self, status: str, reason: str, deadline: float) -> None:
-        with hurried() if status == "KILLED" else nullcontext():
+    def _end(self, status: str, reason: str, in_a_hurry: bool) -> None:
+        deadline = time.monotonic() + (NOTICE if in_a_hurry else PATIENCE)
+        tags = {"error": reason} if reason else {}
+        ended = replace(self._owner, tags=tags, status=status, ended=int(time.time() * 1000))
+        self.debts.owe("the end", ended)
+        with hurried() if in_a_hurry else nullcontext():
             try:
-                lost = self._delivery.close(deadline - time.monotonic(), say=self._tell, quiet=QUIET)
+                self.problems += self._delivery.close(deadline - time.monotonic(), say=self._tell, quiet=QUIET)
+                self.debts.settle(deadline, partial(self._set_ended, status))
             except KeyboardInterrupt:  # `Terminated` is one
                 self.problems += self._delivery.close(0.0)
+                self._keep()
                 raise
-            self.problems += lost
-            self._patiently("the end", partial(self._set_ended, status), deadline)
-            if reason:
-                self._attempt("the reason", lambda: self._client.set_tag(self.run_id, "error", reason))
+        self._keep()
+        if status != "FINISHED" and self.waits:  # else `check_delivered` says it
+            self.problems.append(self.waits)
+
+    def _keep(self) -> None:
+        rest = [(m.key, m.step, m.value, m.timestamp) for m in self._delivery.rest()]
+        self.waits = self.debts.keep(rest)
 
     def _set_ended(self, status: str) -> None:
         """MLflow's own `end_run` forgets the run even where it fails: the next attempt is by the client."""
@@ -149,11 +202,17 @@ class LiveRun:
         else:
             self._client.set_terminated(self.run_id, status)
 
-    def _patiently(self, what: str, action: Callable[[], object], deadline: float) -> None:
-        """Attempt it until `deadline`, by the monotonic clock."""
-        why = retry_until(action, deadline, lambda reason: self._tell(f"{what} of the run waits ({reason})"))
-        if why is not None:
-            self.problems.append(f"{what} of run {self.run_id} was not recorded: {why}")
+    def _be_there(self, what: str, patience: float) -> None:
+        """Raise `MlflowAway` where the server does not answer within `patience` seconds."""
+        deadline = time.monotonic() + patience
+        error = self.debts.patiently(what, self._ask, deadline)
+        if error is not None and not is_refusal(error):
+            raise MlflowAway(
+                f"MLflow at {self.store.uri} is away and {what} could not be registered: the same command does it."
+            ) from error
+
+    def _ask(self) -> None:
+        self._client.get_run(self.run_id)
 
     def _tell(self, text: str) -> None:
         self._say(f"MLflow at {self.store.uri}: {text}; Ctrl-C gives up")
@@ -162,8 +221,6 @@ class LiveRun:
         return [metric.step for metric in self._client.get_metric_history(self.run_id, name)]
 
     def _send(self, metrics: "Sequence[Metric]") -> None:
-        from mlflow.exceptions import MlflowException
-
         new: Sequence[Metric] = ()
         try:
             new = self._held.without(metrics)
@@ -171,18 +228,10 @@ class LiveRun:
                 self._client.log_batch(self.run_id, metrics=new)
         except Exception as error:
             self._held.doubt(new)  # it may have been written, with the answer lost
-            if isinstance(error, MlflowException) and error.error_code in REFUSALS:
+            if is_refusal(error):
                 raise Refused(first_line(error)) from error
             raise
         self._held.add(new)
-
-    def _attempt(self, what: str, action: Callable[[], object]) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            action()
-        except (MlflowException, OSError) as error:  # OSError: also what the http client raises
-            self.problems.append(f"{what} of run {self.run_id} was not recorded: {first_line(error)}")
 
 
 def _numbers(data: Mapping[str, object], path: str) -> Iterator[tuple[str, float]]:

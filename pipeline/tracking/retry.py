@@ -1,9 +1,7 @@
 """How long an MLflow server that is away is waited for: long at the end of a run, hardly once it was told to stop."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from pipeline.tracking.delivery import first_line
 
@@ -15,35 +13,25 @@ REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
 """MLflow's codes for a request that will never succeed."""
 
 
-def retry_until(action: Callable[[], object], deadline: float, tell: Callable[[str], object]) -> str | None:
-    """Attempt it until it succeeds (None), is refused, or `deadline` of the monotonic clock has passed (the reason).
+def is_refusal(error: Exception) -> bool:
+    """Whether MLflow answered, and said no: asking again would not help."""
+    return getattr(error, "error_code", None) in REFUSALS
+
+
+def retry_until(action: Callable[[], object], deadline: float, tell: Callable[[str], object]) -> Exception | None:
+    """Attempt it until it succeeds (None), is refused, or `deadline` of the monotonic clock has passed (the error).
 
     `tell` is told once, after the first failure, why it waits.
     """
-    from mlflow.exceptions import MlflowException
-
     told = False
     while True:
         try:
             action()
             return None
-        except (MlflowException, OSError) as error:  # OSError: also what the http client raises
-            if getattr(error, "error_code", None) in REFUSALS or time.monotonic() >= deadline:
-                return first_line(error)
+        except Exception as error:  # whatever a store raises, the run is over and only waits for this
+            if is_refusal(error) or time.monotonic() >= deadline:
+                return error
             if not told:
                 tell(first_line(error))
             told = True
         time.sleep(1.0)
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """MLflow asks once, and waits for some seconds: there is little time."""
-    hurry = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    before = {name: os.environ.get(name) for name in hurry}
-    os.environ.update(hurry)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

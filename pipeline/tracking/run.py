@@ -11,10 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.runtime.environment import environment
 from pipeline.runtime.signals import Terminated
+from pipeline.tracking.away.undelivered import MlflowAway
+from pipeline.tracking.checks.client import quiet_mlflow
+from pipeline.tracking.checks.probe import check_experiment
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.live_run import LiveRun, legal
@@ -70,6 +74,7 @@ def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = 
         with tidied(store), _own(say):
             live = _start(mlflow, config, store, about, say)
             with _ending(live):
+                live.check_files(about.yaml)
                 yield live
     finally:
         mlflow.set_tracking_uri(None)  # given back to the environment: what is set here would win over it ever after
@@ -96,10 +101,13 @@ def _ending(live: LiveRun) -> Iterator[None]:
     try:
         yield
     except (Terminated, Preempted) as stop:
-        live.close("KILLED", f"stopped by {stop.signal}")
+        live.close("KILLED", f"stopped by {stop.signal}", in_a_hurry=True)
         raise
     except KeyboardInterrupt:
-        live.close("KILLED", "interrupted")
+        live.close("KILLED", "interrupted", in_a_hurry=True)
+        raise
+    except MlflowAway as error:  # it was waited for already
+        live.close("FAILED", str(error), in_a_hurry=True)
         raise
     except BaseException as error:
         live.close("FAILED", f"{type(error).__name__}: {first_line(error)}")
@@ -124,21 +132,6 @@ def workdir_of(config: TrackingConfig, run: str) -> str:
     return found.data.tags["workdir"]
 
 
-def quiet_mlflow() -> Any:
-    """Import MLflow without its banners, its progress bars and its telemetry; what the user set in the environment
-    stays."""
-    for variable in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "MLFLOW_DISABLE_TELEMETRY"):
-        os.environ.setdefault(variable, "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")  # 2 + 4 + 8 + 16 s; metrics wait longer on their own
-    import mlflow
-
-    for name in ("mlflow", "alembic"):
-        if logging.getLogger(name).level < logging.ERROR and not logging.getLogger(__name__).isEnabledFor(logging.INFO):
-            logging.getLogger(name).setLevel(logging.ERROR)
-    return mlflow
-
-
 def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> LiveRun:
     """The experiment (made once), the run, and what is known before the first stage."""
     client = mlflow.MlflowClient(store.uri)
@@ -156,15 +149,13 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, s
         name, why = about.run_id or about.name, first_line(error).rstrip(".")
         remedy = ": give the tracking.uri that has it, or another --workdir" if about.run_id else ""
         raise InputError(f"run {name} cannot start in {store.uri}: {why}{remedy}.") from error
-    live = LiveRun(mlflow, store, started, continued=about.run_id is not None, say=say)
+    live = LiveRun(mlflow, store, started, Path(about.workdir), continued=about.run_id is not None, say=say)
     if config.system_metrics and not measurable:
         live.problems.append("system metrics need psutil: pip install psutil")
     known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with
-    parameters = {legal(k): str(v) for k, v in about.parameters.items() if legal(k) not in known}
-    live._attempt("the parameters", lambda: mlflow.log_params(parameters))
+    live.tell("the parameters", params={legal(k): str(v) for k, v in about.parameters.items() if legal(k) not in known})
     if "error" in started.data.tags:  # of an earlier start
-        live._attempt("that it goes on", lambda: client.delete_tag(live.run_id, "error"))
-    live._attempt("config.yaml", lambda: client.log_text(live.run_id, about.yaml, "config.yaml"))
+        live.tell("that it goes on", no_tag="error")
     return live
 
 
@@ -172,11 +163,7 @@ def _experiment(client: Any, config: TrackingConfig, store: Store) -> str:
     found = client.get_experiment_by_name(config.experiment)
     if found is None:
         return client.create_experiment(config.experiment, artifact_location=store.artifacts)
-    if found.lifecycle_stage == "deleted":
-        raise InputError(
-            f"the MLflow experiment {config.experiment!r} was deleted: restore it with `mlflow experiments restore`, "
-            "or give another tracking.experiment."
-        )
+    check_experiment(found, config.experiment)
     return found.experiment_id
 
 

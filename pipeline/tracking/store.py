@@ -1,6 +1,6 @@
-"""Where MLflow keeps runs and models: which address, whether it answers, and a server to look at it.
+"""Where MLflow keeps runs and models: which address, whether it can be used, and a server to look at it.
 
-Imports no MLflow (1.5 s), so that every command may import this.
+Imports no MLflow (1.5 s) until that is asked, so that every command may import this.
 """
 
 import os
@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +19,15 @@ from typing import IO
 from urllib.parse import unquote
 
 from pipeline.config.redaction import refuse_secret
-from pipeline.tracking.config import SQLITE, TrackingConfig, sqlite_address, sqlite_file
+from pipeline.tracking.checks.client import quiet_mlflow
+from pipeline.tracking.checks.database import check_database
+from pipeline.tracking.checks.probe import probe
+from pipeline.tracking.config import KINDS, SQLITE, TrackingConfig, kind_of, sqlite_address, sqlite_file
 from stages.errors import InputError
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 PATIENCE = 3.0
-"""Seconds that an address may take to answer."""
+"""Seconds that our own server's health page may take to answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +40,29 @@ class Store:
 
     @property
     def file(self) -> Path | None:
-        """The SQLite file; None for a server."""
+        """The SQLite file; None for everything else."""
         return sqlite_file(self.uri) if self.uri.startswith(SQLITE) else None
+
+    @property
+    def page(self) -> str | None:
+        """The server's page; None for a database or Databricks."""
+        return self.uri if kind_of(self.uri) == "server" else None
 
 
 def store_of(config: TrackingConfig) -> Store:
     """The store that `config` means here and now; raises `InputError` for an address that cannot be one."""
     uri = config.uri or os.environ.get(URI_VARIABLE) or sqlite_address(Path("runs") / "mlflow.db")
     refuse_secret("tracking.uri" if config.uri else URI_VARIABLE, uri)  # nothing is contacted, or written down, before
-    if uri.startswith(("http://", "https://")):
+    kind = kind_of(uri)
+    if kind in ("server", "databricks"):
         return Store(uri=uri.rstrip("/"), artifacts=None)
-    if not uri.startswith(SQLITE):
+    if kind is None:
         raise InputError(
-            f"{URI_VARIABLE} is {uri!r}, which is neither sqlite:///FILE nor an http(s) address (MLflow itself no "
-            "longer writes to plain folders): set it to one of these, or unset it."
+            f"{URI_VARIABLE} is {uri!r} and must be {KINDS} (MLflow itself no longer writes to plain folders): set it "
+            "to one of these, or unset it."
         )
+    if kind == "database":
+        return Store(uri=uri, artifacts=_artifact_location(Path("runs", "mlartifacts").absolute()))
     if "?" in uri:
         raise InputError(f"{URI_VARIABLE} is {uri!r}, with a ? in it: in a file's name it is written %3F.")
     file = sqlite_file(uri)
@@ -79,35 +89,33 @@ def tidied(store: Store) -> Iterator[None]:
 
 
 def check(config: TrackingConfig, *, workers_elsewhere: bool) -> None:
-    """Raise `InputError` where runs could not be recorded; to be called before anything expensive.
+    """Raise `InputError` where runs could not be recorded to their end; to be called before anything expensive.
 
     `workers_elsewhere`: whether processes on other machines take part; they cannot reach an SQLite file.
     """
     store = store_of(config)
-    if store.file is None:
-        _check_answers(store.uri)
-        return
-    if workers_elsewhere:
+    kind = kind_of(store.uri)
+    if kind == "file":
+        if workers_elsewhere:
+            raise InputError(
+                f"tracking.uri is {store.uri}, a file on this machine, but workers run on other machines: start "
+                "`mlflow server` and give its http address."
+            )
+        assert store.file is not None
+        _check_file(store.file)
+        if not store.file.exists():
+            return
+    if kind == "databricks" and not config.experiment.startswith("/"):
         raise InputError(
-            f"tracking.uri is {store.uri}, a file on this machine, but workers run on other machines: start "
-            "`mlflow server` and give its http address."
+            f"tracking.experiment is {config.experiment!r}, but Databricks takes paths alone: give one such as "
+            "/Shared/distilray."
         )
-    _check_file(store.file)
-
-
-def _check_answers(uri: str) -> None:
-    """One GET of the health page. Whatever answers with a demand for credentials is alive."""
-    remedy = "start the server, or leave tracking.uri out to record into a file on this machine"
-    try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE):
-            return
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            return
-        raise InputError(f"tracking.uri is {uri}, which answers {error.code} and not as MLflow: {remedy}.") from error
-    except (OSError, ValueError) as error:  # refused, no such name, no answer in time, a port that is no number
-        reason = getattr(error, "reason", None) or error
-        raise InputError(f"tracking.uri is {uri}, where no MLflow server answers ({reason}): {remedy}.") from error
+    with tidied(store):
+        quiet_mlflow()
+        if kind in ("server", "databricks") or check_database(
+            store.uri
+        ):  # else MLflow makes its tables when a run starts
+            probe(store.uri, config.experiment)
 
 
 def _check_file(file: Path) -> None:
@@ -132,11 +140,13 @@ def ui(config: TrackingConfig, port: int = 5000, say: Callable[[str], None] = pr
     or the port is taken.
     """
     store = store_of(config)
-    if store.file is None:
-        _check_answers(store.uri)
-        say(store.uri)
+    if kind_of(store.uri) == "databricks":
+        raise InputError(f"runs at {store.uri} are shown by the Databricks workspace itself, under Experiments.")
+    if store.page:
+        probe(store.uri)
+        say(store.page)
         return
-    if not store.file.exists():
+    if store.file and not store.file.exists():
         raise InputError(f"there is no run to show yet: {store.file} does not exist; `distil run demo` makes it.")
     _check_free(port)
     with TemporaryFile() as log, tidied(store):

@@ -84,6 +84,16 @@ class Searching:
         log_search(self.live, trials.trials, search, figures(trials.trials, search.objective, self.budget.tokens))
         return search
 
+    def tell_again(self, folder: Folder) -> None:
+        """Give MLflow what it lacks of a search that is over: it was away, or the driver was killed, at the end."""
+        children = Children(self.live, hardware=hardware())
+        try:
+            for kind in ("trials", "confirmations"):
+                for trial in Ledger(folder / kind).trials:
+                    children.ended(trial)
+        finally:
+            children.close(interrupted=False)
+
     def task(self, config: Searched, folder: Folder, blocks: Blocks) -> Task:
         """What all trials that are scored on the held-out text of `blocks` have in common, for the cluster as it is."""
         assert self.ready.blocks is not None, "a search needs blocks"

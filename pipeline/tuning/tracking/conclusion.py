@@ -14,7 +14,7 @@ from pipeline.config.overrides import Scalar
 from pipeline.config.serialisation import to_plain
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tuning.ledger import Trial
-from pipeline.tuning.tracking.runs import attempt
+from pipeline.tuning.tracking.attempt import attempt
 from pipeline.tuning.verdict import Search
 
 if TYPE_CHECKING:

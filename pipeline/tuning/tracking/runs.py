@@ -6,20 +6,21 @@ recorded is in the parent's `problems`.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from pipeline.tracking.away.debts import owed_of
 from pipeline.tracking.delivery import Delivery, first_line
 from pipeline.tracking.live_run import LiveRun
-from pipeline.tracking.retry import REFUSALS
+from pipeline.tracking.retry import is_refusal
 from pipeline.tuning.ledger import Report, Trial
+from pipeline.tuning.tracking.attempt import attempt
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-Result = TypeVar("Result")
 Key = tuple[str, str]
 """("", number) of a trial, (number of the trial that it confirms, seed) of a confirmation."""
 
@@ -49,6 +50,8 @@ class Children:
         """Of a run, those of the last report that was handed over."""
         self._refusals: dict[str, tuple[int, str]] = {}
         """Of a run, how many values were refused, and why."""
+        self._unmade: set[Key] = set()
+        """The trials whose runs could not be made."""
         self._delivery: Delivery[tuple[str, Metric]] = Delivery(self._send)
         attempt(live, "what trials there are", partial(self._read_children, live.run_id))
 
@@ -60,6 +63,7 @@ class Children:
         name = _name(trial)
         run_id = attempt(self._live, f"the run of {name}", partial(self._found_or_made, trial, parent))
         if run_id is None:
+            self._unmade |= {_key(trial)} if trial.run_id is None else set()
             return trial.run_id
         attempt(self._live, f"what {name} is set to", partial(self._set_up, run_id, trial))
         self._catch_up(trial)
@@ -87,15 +91,23 @@ class Children:
     def close(self, *, interrupted: bool) -> None:
         """End what still runs, as KILLED where the search was interrupted, as FAILED otherwise; deliver what waits."""
         unfinished = ("KILLED" if interrupted else "FAILED", {"state": "interrupted"})
+        away = False
         for run_id in sorted(self._open):
             self._ends.setdefault(run_id, unfinished)
             try:
-                self._finish(run_id)
+                if not away:  # else nobody answers, and each of the others would wait as long
+                    self._finish(run_id)
             except Exception as error:
-                self._live.problems.append(f"the end of run {run_id} was not recorded: {first_line(error)}")
-                if not _is_refusal(error):  # nobody answers, and each of the others would wait as long
-                    break
+                away = not is_refusal(error)
+                if not away:
+                    self._live.problems.append(f"the end of run {run_id} was not recorded: {first_line(error)}")
+                    self._open.discard(run_id)
         self._live.problems += self._delivery.close()
+        ends = {run_id: self._ends[run_id] for run_id in sorted(self._open)}
+        for owed in owed_of(self._live.store.uri, self._delivery.rest(), ends):
+            self._live.debts.owe(f"what a trial lacks (run {owed.run_id})", owed)
+        if unmade := self._unmade - self._runs.keys():
+            self._live.debts.lacks = f"the runs of {len(unmade):,} trials"
         for run_id, (count, reason) in self._refusals.items():
             self._live.problems.append(f"{count:,} metric values of run {run_id} were refused: {reason}")
 
@@ -192,7 +204,7 @@ class Children:
         self._delivery.put([(run_id, Metric(name, float(value), now, report.step)) for name, value in values])
 
     def _end(self, trial: Trial) -> None:
-        run_id = self._found(trial) or self.started(trial)
+        run_id = self._runs.get(_key(trial)) or self._found(trial) or self.started(trial)  # the first asks nobody
         self._catch_up(trial)  # a run that MLflow has ended too: its end overtakes metrics, which wait for two seconds
         if run_id is None or run_id not in self._open:
             return
@@ -219,7 +231,7 @@ class Children:
             try:
                 self._client.log_batch(run_id, metrics=metrics)
             except Exception as error:
-                if not _is_refusal(error):
+                if not is_refusal(error):
                     raise
                 refused[run_id] = (len(metrics), first_line(error))  # no reason to drop the other runs' values
         for run_id, (count, reason) in refused.items():
@@ -232,17 +244,3 @@ def _key(trial: Trial) -> Key:
 
 def _name(trial: Trial) -> str:
     return f"trial {trial.number}" if trial.confirms is None else f"confirm {trial.confirms}, seed {trial.seed}"
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether MLflow answered, and said no."""
-    return getattr(error, "error_code", None) in REFUSALS
-
-
-def attempt(live: LiveRun, what: str, action: Callable[[], Result]) -> Result | None:
-    """What `action` gives; None where it fails, and then it is noted."""
-    try:
-        return action()
-    except Exception as error:  # a store raises what it likes, a drawing too; no search ends for that
-        live.problems.append(f"{what} was not recorded in run {live.run_id}: {first_line(error)}")
-        return None

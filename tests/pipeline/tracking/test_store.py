@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from answer import Answer
+from answer import BY_NAME, SEARCH, Answer
 
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.store import Store, check, store_of, ui
@@ -25,7 +25,9 @@ def test_store_of_environment_counts_only_where_no_uri_is_given(monkeypatch: pyt
     assert store_of(TrackingConfig(uri="http://mine:1")).uri == "http://mine:1"
 
 
-@pytest.mark.parametrize("uri", ["./mlruns", "file:///tmp/mlruns", "mlflow.db", "postgresql://host/db"])
+@pytest.mark.parametrize(
+    "uri", ["./mlruns", "file:///tmp/mlruns", "mlflow.db", "postgres://host/db", "databricks-uc", "databricks://a/b"]
+)
 def test_tracking_config_other_kinds_of_store_are_refused(uri: str) -> None:
     with pytest.raises(InputError, match=r"tracking\.uri.*sqlite:///FILE"):
         TrackingConfig(uri=uri)
@@ -40,7 +42,7 @@ def test_store_of_folder_in_the_environment_is_refused(monkeypatch: pytest.Monke
 def test_check_server_that_answers_passes(server: str) -> None:
     Answer.asked.clear()
     check(TrackingConfig(uri=server), workers_elsewhere=True)
-    assert Answer.asked == ["/health"]
+    assert Answer.asked == [SEARCH, BY_NAME]
 
 
 def test_check_server_that_is_not_mlflow_is_refused(server: str) -> None:
@@ -58,14 +60,14 @@ def test_check_address_where_nobody_listens_is_refused_at_once() -> None:
 
 
 def test_check_address_that_is_silent_is_refused_after_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.tracking.store.PATIENCE", 0.5)
+    monkeypatch.setattr("pipeline.tracking.checks.probe.SECONDS", 1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         start = time.monotonic()
         with pytest.raises(InputError, match="no MLflow server answers"):
             check(TrackingConfig(uri=f"http://127.0.0.1:{silent.getsockname()[1]}"), workers_elsewhere=False)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_check_sqlite_with_workers_on_other_machines_is_refused(tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pytest
-from werkzeug.serving import BaseWSGIServer, make_server
+from mlflow_server import Server, Wsgi
 
 from pipeline.runtime.signals import Terminated
 from pipeline.tracking.config import TrackingConfig
@@ -266,38 +265,9 @@ def test_workdir_of_unknown_run_is_bad_input(config: TrackingConfig, tmp_path: P
         workdir_of(TrackingConfig(uri=f"sqlite:///{tmp_path}/none.db"), "latest")
 
 
-class Server:
-    """MLflow's real server in this process, that can go away and come back on the same port. It keeps the store that it
-    opened first: what a test wrote is read through the server."""
-
-    def __init__(self, app: Any) -> None:
-        self._app, self._port = app, 0
-        self.start()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        self._server: BaseWSGIServer = make_server("127.0.0.1", self._port, self._app, threaded=True)
-        self._port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture
-def server(mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", mlflow_store)
-    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", os.path.dirname(mlflow_store.removeprefix("sqlite:///")))
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    from mlflow.server import app
-
-    served = Server(app)
+def server(mlflow_app: Wsgi) -> Iterator[Server]:
+    served = Server(mlflow_app)
     mlflow.MlflowClient(served.uri).search_experiments()  # opening its store sets this process's tracking uri
     yield served
     served.stop()
@@ -309,14 +279,16 @@ def test_log_metrics_server_away_for_a_moment_loses_nothing(server: Server, corp
         server.stop()
         for step in range(2, 60):
             live.log_metrics(step, {"loss": float(step)})
-        live.log_dataset(corpus, "mine")  # cannot wait: told at the end, and no reason to stop
+        live.log_dataset(corpus, "mine")
         time.sleep(2.5)
         server.start()
         live.log_metrics(60, {"loss": 60.0})
     history = mlflow.MlflowClient(server.uri).get_metric_history(live.run_id, "loss")
     assert [m.step for m in history] == list(range(1, 61))
-    (problem,) = live.problems
-    assert "the data set" in problem
+    assert live.problems == []
+    assert live.waits == ""
+    (used,) = mlflow.MlflowClient(server.uri).get_run(live.run_id).inputs.dataset_inputs
+    assert used.dataset.name == "mine", "told at the end of the run"
     assert live.url == f"{server.uri}/#/experiments/{live.experiment_id}/runs/{live.run_id}"
 
 
@@ -344,14 +316,14 @@ def test_run_that_ends_while_the_server_is_away_waits_for_it_and_says_so(
 
 
 def test_run_stopped_by_sigterm_while_the_server_is_away_does_not_wait_for_long(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("pipeline.tracking.live_run.NOTICE", 0.5)
     config = TrackingConfig(uri=server.uri, system_metrics=False)
     started: list[LiveRun] = []
 
     def stopped() -> None:
-        with run(config, ABOUT) as live:
+        with run(config, RunAbout(**{**vars(ABOUT), "workdir": str(tmp_path)})) as live:
             started.append(live)
             server.stop()
             live.log_metrics(1, {"loss": 1.0})

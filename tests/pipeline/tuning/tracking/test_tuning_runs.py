@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from mlflow.entities import ViewType
 from recorded import ABOUT, client, report, trial
 
 import pipeline.tuning.tracking.runs
+from pipeline.tracking.away.sync import deliver_kept
+from pipeline.tracking.away.undelivered import NAME, MlflowAway
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run
@@ -249,6 +252,30 @@ def test_ended_store_away_is_made_up_for_at_the_close(live: LiveRun) -> None:
     assert (found.info.status, found.data.tags["error"]) == ("FAILED", "out of memory")
     assert history(live, run_id, "loss") == [(1, 9.0)]
     assert live.problems == []
+
+
+def test_children_store_away_at_the_close_is_kept_beside_the_search_and_arrives_once(
+    config: TrackingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.tracking.live_run.PATIENCE", 0.1)
+    with ExitStack() as later, run(config, replace(ABOUT, workdir=str(tmp_path))) as live:
+        runs = Children(live)
+        run_id = runs.started(trial(0))
+        later.enter_context(away(live.store))
+        runs.started(trial(1))
+        runs.ended(trial(0, steps=2, state="completed"))
+        monkeypatch.setattr(runs._delivery, "close", list)  # which waits for half a minute
+        runs.close(interrupted=False)
+    with pytest.raises(MlflowAway, match=r"the end of 2 runs, and the runs of 1 trials: kept in"):
+        live.check_delivered()
+    for _ in range(2):
+        before = (tmp_path / NAME).read_bytes()
+        assert deliver_kept(tmp_path, print) == {run_id, live.run_id}
+        (tmp_path / NAME).write_bytes(before)  # as if it had been killed before it could take note
+    (found,) = children(live)
+    assert (found.info.status, found.data.tags["state"]) == ("FINISHED", "completed")
+    assert history(live, run_id, "loss") == [(1, 9.0), (2, 4.5)]
+    assert client(live).get_run(live.run_id).info.status == "FINISHED"
 
 
 def test_children_nobody_there_at_all_raises_nothing(live: LiveRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What MLflow was not there to take: owed while a run lasts, kept in its workdir afterwards, delivered another time."""
