@@ -22,7 +22,7 @@ def test_trials_whose_runs_could_not_be_made_are_made_from_the_ledger(mlflow_sto
     confirmations.end(again.number, "completed", seconds=1.0)
     with run(TrackingConfig(uri=mlflow_store, system_metrics=False), ABOUT) as live:
         unknown: Any = nothing
-        searching = Searching(ready=unknown, budget=unknown, board=unknown, live=live)
+        searching = Searching(ready=unknown, budget=unknown, board=unknown, live=live, halves=unknown)
         for _ in range(2):
             searching.tell_again(folder)
     assert live.problems == []
