@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
-from typing import Any
+from typing import Any, ClassVar
 
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -66,6 +66,8 @@ class Proxy(BaseHTTPRequestHandler):
 
     target = ""
     rewrites = False
+    asked: ClassVar[list[str]] = []
+    """The addresses that were asked for through it."""
 
     def do_GET(self) -> None:
         self._pass_on(None)
@@ -79,6 +81,7 @@ class Proxy(BaseHTTPRequestHandler):
         """Nothing on the terminal."""
 
     def _pass_on(self, body: bytes | None) -> None:
+        self.asked.append(self.path)
         asked = self.path.removeprefix("http://").partition("/")[2]
         headers = {"Content-Type": "application/json"} | ({} if self.rewrites else {"Host": self.headers["Host"]})
         request = urllib.request.Request(f"{self.target}/{asked}", body, headers, method=self.command)

@@ -1,10 +1,13 @@
 """Which text, and how it is split, as a config says it; the stage is `stages/corpus/stage.py`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from stages.context import since
 from stages.errors import ConfigError
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,9 @@ class CorpusConfig:
     """library-docs: those held out, whole; none named means `library_docs.HELDOUT_DISTRIBUTIONS`."""
 
     def __post_init__(self) -> None:
+        if not _LANGUAGE.fullmatch(self.language):
+            rule = "must be a language as ISO 639 has it, such as en, de or zh-TW"
+            raise ConfigError("corpus.language", self.language, rule)
         if self.min_characters < 1:
             raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
         if not 0 <= self.heldout_fraction <= 0.5:

@@ -1,7 +1,7 @@
 """Packed blocks on storage: what the stage `tokens` makes, and what is trained and measured on."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -71,6 +71,11 @@ class Blocks:
         """Of the files."""
         segments = ("segments",) if self.packing == "documents" else ()
         return ("ids", *segments, *(() if self.mask_unit == "token" else ("words",)))
+
+    def only(self, shards: tuple[Shard, ...]) -> "Blocks":
+        """With these training shards alone, which are about as full as all of them."""
+        rows = sum(shard.rows for shard in shards)
+        return replace(self, shards=shards, tokens=round(self.fill * rows * self.block_length))
 
     @property
     def fill(self) -> float:

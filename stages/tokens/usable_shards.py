@@ -5,7 +5,7 @@ Settled once, before the first step, and written down: the plan depends on it, a
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import ray
@@ -34,7 +34,7 @@ def usable_shards(blocks: Blocks, folder: Folder, *, skip: bool) -> UsableShards
     first = not folder.exists(NAME)
     if not first:
         left_out = tuple(json.loads(folder.read_bytes(NAME))["damaged"])
-        blocks = replace(blocks, shards=tuple(shard for shard in blocks.shards if shard.name not in left_out))
+        blocks = blocks.only(tuple(shard for shard in blocks.shards if shard.name not in left_out))
     found = dict(_faults(blocks, thorough=first))
     if found and not (skip and first):
         raise InputError(next(iter(found.values())))
@@ -44,7 +44,7 @@ def usable_shards(blocks: Blocks, folder: Folder, *, skip: bool) -> UsableShards
     if first:
         folder.write_bytes(NAME, json.dumps({"damaged": sorted(found)}).encode())
         left_out = tuple(sorted(found))
-    return UsableShards(blocks=replace(blocks, shards=whole), damaged=left_out)
+    return UsableShards(blocks=blocks.only(whole), damaged=left_out)
 
 
 def _faults(blocks: Blocks, *, thorough: bool) -> Iterator[tuple[str, str]]:

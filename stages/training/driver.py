@@ -127,7 +127,7 @@ def train(
         raise unwrap(problem) from problem
     if received.stopped is not None:
         raise Preempted(received.stopped)
-    return finished(context.folder, steps, steps * config.global_batch * blocks.block_length)
+    return finished(context.folder, steps, round(steps * config.global_batch * blocks.block_length * blocks.fill))
 
 
 def plan_of(config: TrainConfig, blocks: Blocks, steps: int, seed: int) -> Plan:

@@ -1,6 +1,7 @@
 """A worker's loop: stream, step, report, checkpoint. Runs in every Ray Train worker, the same code on each."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -170,8 +171,14 @@ def loaded(job: Job, device: torch.device, dtype: torch.dtype) -> tuple[MaskedLM
 
 
 def compiles_blocks(job: Job, device: torch.device) -> bool:
-    """Whether torch.compile is worth its time here, or was asked for."""
+    """Whether torch.compile is worth its time here, or was asked for; `InputError` where that cannot be."""
     if job.config.compile != "auto":
+        compiler = os.environ.get("CXX", "g++")
+        if job.config.compile and device.type == "cpu" and shutil.which(compiler) is None:
+            raise InputError(
+                f"distil.compile asks for torch.compile and there is no C++ compiler ({compiler}) on this machine; "
+                "install one, name it in CXX, or set distil.compile to false."
+            )
         return job.config.compile
     return device.type == "cuda" and job.plan.steps >= COMPILED_STEPS and losses_gpu.compiles(device)
 

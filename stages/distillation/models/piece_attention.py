@@ -24,15 +24,16 @@ def attend(
     query_RHLD: Tensor,
     key_RHLD: Tensor,
     value_RHLD: Tensor,
-    segments: Segments | None,
+    segments: Segments | Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """(R, L, H, D), as transformers' own attention functions; `segments` comes where they get a mask."""
+    """(R, L, H, D), as transformers' own attention functions; `segments` comes where they get a mask, and a mask where
+    the whole model is called."""
     half = query_RHLD.dtype in (torch.float16, torch.bfloat16)
-    if segments is None or not query_RHLD.is_cuda or not half or dropout > 0:
-        mask = None if segments is None else segments.together_R1LL()
+    if not isinstance(segments, Segments) or not query_RHLD.is_cuda or not half or dropout > 0:
+        mask = segments.together_R1LL() if isinstance(segments, Segments) else segments
         out, _ = sdpa_attention_forward(
             module, query_RHLD, key_RHLD, value_RHLD, mask, dropout=dropout, scaling=scaling, is_causal=False
         )

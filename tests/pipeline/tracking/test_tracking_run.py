@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow_server import Server, Wsgi
+from recorded import corpus_in
 
 from pipeline.runtime.signals import Terminated
 from pipeline.tracking.config import TrackingConfig
@@ -21,7 +22,6 @@ from pipeline.tracking.run import RunAbout, run, workdir_of
 from pipeline.tracking.store import Store, _start_server, _stop, _wait_until_it_answers
 from stages.corpus.artifact import Corpus
 from stages.errors import InputError, Preempted
-from stages.storage import Folder
 
 ABOUT = RunAbout(
     name="demo",
@@ -40,16 +40,7 @@ def config(mlflow_store: str) -> TrackingConfig:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    return Corpus(
-        folder=Folder(str(tmp_path)),
-        documents=12,
-        heldout_documents=3,
-        characters=1000,
-        heldout_characters=90,
-        digest="ab" * 32,
-        shards=(),
-        heldout_shards=(),
-    )
+    return corpus_in(tmp_path)
 
 
 def client(config: TrackingConfig) -> mlflow.MlflowClient:

@@ -259,3 +259,14 @@ def test_identity_changes_with_content_and_not_with_the_folder(tmp_path: Path) -
     assert x == y == {"0/a.txt": f"{(tmp_path / 'x/in/a.txt').stat().st_size}:{10**18}"}
     _write_lines(tmp_path / "x/in/a.txt", TEXTS[1:])
     assert identity(CorpusConfig(paths=(f"{tmp_path}/x/in/*.txt",))) != y
+
+
+@pytest.mark.parametrize("language", ["English", "", "e", "en_", "zh TW"])
+def test_corpus_config_a_language_that_is_none_is_refused_by_its_field(language: str) -> None:
+    with pytest.raises(ConfigError, match=r"corpus\.language is .*such as en, de or zh-TW"):
+        CorpusConfig(language=language)
+
+
+@pytest.mark.parametrize("language", ["en", "zh-TW", "zh_Hans", "gsw"])
+def test_corpus_config_takes_the_codes_of_languages(language: str) -> None:
+    assert CorpusConfig(language=language).language == language

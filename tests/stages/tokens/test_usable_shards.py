@@ -71,7 +71,7 @@ def test_settle_shards_what_was_left_out_at_the_first_start_is_left_out_ever_aft
     assert folder.names() == []
     first = usable_shards(blocks, folder, skip=True)
     assert first.damaged == ("train/part-00001.parquet",)
-    assert first.blocks == replace(blocks, shards=(blocks.shards[0], blocks.shards[2]))
+    assert first.blocks == replace(blocks, shards=(blocks.shards[0], blocks.shards[2]), tokens=32 * LENGTH)
     place(blocks, 1).write_bytes(whole)  # mended: the plan must not change in the middle of a training
     assert usable_shards(blocks, folder, skip=True) == first
     cut(place(blocks, 0))  # nor may a shard go
@@ -89,3 +89,11 @@ def test_settle_shards_none_left_is_refused(ray_session: None, blocks: Blocks, t
         cut(place(blocks, number))
     with pytest.raises(InputError, match="none of the 3 block shards"):
         usable_shards(blocks, Folder(str(tmp_path / "run")), skip=True)
+
+
+def test_only_some_shards_are_as_full_as_all_were_not_fuller(blocks: Blocks) -> None:
+    """A share of the tokens goes with the rows: a training without a damaged shard is no faster for it."""
+    half_full = replace(blocks, tokens=blocks.tokens // 2)
+    left = half_full.only(half_full.shards[:2])
+    assert left.rows == 63
+    assert left.fill == pytest.approx(half_full.fill, rel=1e-3) == pytest.approx(0.5)

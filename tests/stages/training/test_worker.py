@@ -1,5 +1,6 @@
 """What a worker does around the step: micro-batches, dropout and its seeds, precision."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,18 @@ import torch
 from tiny import tiny_batch, tiny_bert
 
 from stages.distillation.data.batch import micro_batches
+from stages.distillation.data.data_order import Plan
 from stages.distillation.data.masking import Masked
 from stages.distillation.hardware import dtype_of
 from stages.distillation.models.student import take_blocks
 from stages.distillation.schedule import dropout_seed
+from stages.errors import InputError
 from stages.models import load_model
 from stages.storage import Folder
+from stages.tokens.blocks import Blocks
+from stages.training.config import TrainConfig
+from stages.training.job import Job, TrainingTask
+from stages.training.worker import compiles_blocks
 
 CPU = torch.device("cpu")
 
@@ -52,3 +59,16 @@ def test_load_model_dropout_given_is_every_dropout_the_model_has(kind: str, tmp_
 def test_dtype_of_named_is_taken_and_auto_is_what_the_cpu_multiplies() -> None:
     assert [dtype_of(p, CPU) for p in ("bf16", "fp16", "fp32")] == [torch.bfloat16, torch.float16, torch.float32]
     assert dtype_of("auto", CPU) in (torch.bfloat16, torch.float32)
+
+
+def test_compile_without_a_compiler_is_refused_before_anything_is_loaded(
+    blocks: Blocks, task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    plan = Plan(shard_rows=(72,), global_batch=12, steps=2000, seed=0)
+    config = TrainConfig(steps=2000, global_batch=12, compile=True)
+    job = Job(task=task, config=config, plan=plan, blocks=blocks, folder=Folder(str(tmp_path)), seed=0, use_gpu=False)
+    with pytest.raises(InputError, match=r"no C\+\+ compiler \(no-such-compiler\) on this machine"):
+        compiles_blocks(job, torch.device("cpu"))
+    assert not compiles_blocks(replace(job, config=replace(config, compile="auto")), torch.device("cpu"))
+    assert not compiles_blocks(replace(job, config=replace(config, compile=False)), torch.device("cpu"))

@@ -7,6 +7,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow_server import Server, Wsgi
+from recorded import corpus_in
 
 from pipeline.runtime.signals import Terminated
 from pipeline.tracking.away.sync import deliver_kept
@@ -14,9 +15,7 @@ from pipeline.tracking.away.undelivered import NAME, MlflowAway, Undelivered, ke
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import RunAbout, run
-from stages.corpus.artifact import Corpus
 from stages.errors import InputError
-from stages.storage import Folder
 
 
 @pytest.fixture
@@ -35,16 +34,7 @@ def about(workdir: Path, **changed: Any) -> RunAbout:
 
 def away(server: Server, workdir: Path, steps: range, error: BaseException | None = None) -> LiveRun:
     """A run whose server goes away after some of `steps`, for good."""
-    corpus = Corpus(
-        folder=Folder(str(workdir)),
-        documents=12,
-        heldout_documents=3,
-        characters=1000,
-        heldout_characters=90,
-        digest="ab" * 32,
-        shards=(),
-        heldout_shards=(),
-    )
+    corpus = corpus_in(workdir)
     with run(TrackingConfig(uri=server.uri, system_metrics=False), about(workdir)) as live:
         for step in steps[:3]:
             live.log_metrics(step, {"loss": float(step)})

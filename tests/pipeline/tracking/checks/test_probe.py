@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import mlflow
 import pytest
@@ -94,6 +95,7 @@ def proxy(app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPat
 
     class Ours(Proxy):
         target = serve(app)
+        asked: ClassVar[list[str]] = []
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Ours)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.02})
@@ -108,6 +110,8 @@ def proxy(app: Wsgi, serve: Callable[[Wsgi], str], monkeypatch: pytest.MonkeyPat
 def test_server_behind_a_proxy_is_asked_through_it(proxy: type[Proxy]) -> None:
     proxy.rewrites = True
     check(TrackingConfig(uri="http://mlflow.example:5000"), workers_elsewhere=True)
+    assert proxy.asked
+    assert all(address.startswith("http://mlflow.example:5000/") for address in proxy.asked)
 
 
 def test_server_that_does_not_know_its_own_name_says_how_to_tell_it(proxy: type[Proxy]) -> None:
