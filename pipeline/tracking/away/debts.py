@@ -44,9 +44,7 @@ class Debts:
         item = replace(self._owner, **fields)
         try:
             deliver(self._client, item)
-        except (
-            Exception
-        ) as error:  # a store raises what it likes, and so does that of the files; no training ends for it
+        except Exception as error:  # stores raise what they like, for metrics and for files; no training ends for it
             if is_refusal(error):
                 self._note(what, error)
             else:
