@@ -90,9 +90,11 @@ def cutter(
     tokenizer: Tokenizer, vocabulary: Vocabulary, length: int, language: str, borders: Borders | None = None
 ) -> Cutter:
     """With the start and end tokens that the tokenizer itself puts around a text; BERT's where its file names none."""
-    ids = tokenizer.encode("", add_special_tokens=True).ids
-    half = len(ids) // 2
-    start, end = (ids[:half], ids[half:]) if ids else ([vocabulary.cls_id], [vocabulary.sep_id])
+    found = tokenizer.encode("a", add_special_tokens=True)
+    text = [i for i, added in enumerate(found.special_tokens_mask) if not added]
+    start, end = [vocabulary.cls_id], [vocabulary.sep_id]
+    if text and len(text) < len(found.ids):
+        start, end = found.ids[: text[0]], found.ids[text[-1] + 1 :]
     return Cutter(
         tokenizer=tokenizer, start=tuple(start), end=tuple(end), length=length, language=language, borders=borders
     )

@@ -9,6 +9,7 @@ import pytest
 from published import SPECIAL, tiny_tokenizer
 from small_corpus import corpus_of, write
 from tiny import WORDS
+from tokenizers.processors import TemplateProcessing
 
 from stages.context import StageContext
 from stages.evaluation.heldout import halves
@@ -62,6 +63,27 @@ def test_cut_a_document_that_fits_is_what_the_tokenizer_makes_of_it() -> None:
     assert [[*whole.start, *piece.ids, *whole.end] for piece in whole.cut([text])[0]] == [ids]
     assert whole.cut([""]) == [[]]
     assert whole.cut([]) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "start", "end"),
+    [
+        ("[CLS] $A [SEP]", (2,), (3,)),
+        ("[CLS] $A", (2,), ()),
+        ("$A [SEP]", (), (3,)),
+        ("[CLS] [CLS] $A [SEP]", (2, 2), (3,)),
+    ],
+)
+def test_cutter_start_and_end_tokens_are_where_the_tokenizer_puts_them(
+    template: str, start: tuple[int, ...], end: tuple[int, ...]
+) -> None:
+    tokenizer = text_tokenizer(TOKENIZER)
+    tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    found = cutter(tokenizer, VOCABULARY, LENGTH, "en")
+    assert (found.start, found.end) == (start, end)
+    tokenizer.post_processor = None
+    bare = cutter(tokenizer, VOCABULARY, LENGTH, "en")
+    assert (bare.start, bare.end) == ((2,), (3,))
 
 
 def test_cut_a_long_document_ends_at_sentences() -> None:
