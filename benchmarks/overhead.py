@@ -35,12 +35,14 @@ from stages.context import StageContext
 from stages.distillation.losses.weights import LossWeights
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
+from stages.tokens.loading import load_tokenizer
 from stages.tokens.vocabulary import vocabulary_of
 from stages.training.config import TrainConfig
 from stages.training.driver import train
 from stages.training.job import Job, TrainingTask
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROLES = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
 WARM = 2
 """Steps that are not counted: the first ones load code, and wait for the first batch."""
 PARTS = ("bert-base", "demo", "two-workers")
@@ -98,7 +100,7 @@ def lesson_of(shape: Shape, folder: Path) -> TrainingTask:
     teacher = teacher_of(shape, torch.device("cpu"))
     for name, model in (("teacher", teacher), ("start", student_of(teacher, shape))):
         model.save_pretrained(folder / name)
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / name)
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, **ROLES).save_pretrained(folder / name)
     weights = LossWeights(ce_positions=shape.ce_positions)
     return TrainingTask(start=Folder(str(folder / "start")), teacher=Folder(str(folder / "teacher")), weights=weights)
 
@@ -118,7 +120,7 @@ def blocks_of(shape: Shape, rows: int, folder: Path, tokenizer: Path) -> Blocks:
         shards=(shards["train-0"], shards["train-1"]),
         heldout=(shards["heldout-0"],),
         block_length=shape.length,
-        vocabulary=vocabulary_of((tokenizer / "tokenizer.json").read_text()),
+        vocabulary=vocabulary_of(load_tokenizer(tokenizer)),
         tokens=rows * shape.length,
         heldout_tokens=8 * shape.length,
         tail_tokens=0,

@@ -43,7 +43,7 @@ from stages.distil.stage import distil
 from stages.errors import InputError
 from stages.evaluation.stage import evaluate
 from stages.publish.stage import publish
-from stages.teacher import stage as teachers
+from stages.teacher import source as teachers
 from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released, learn_vocabulary, pretrain, release
 from stages.teacher.pretrain_config import PretrainConfig

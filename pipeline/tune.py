@@ -35,7 +35,7 @@ from pipeline.tuning.tracking.which_search import STARTED
 from pipeline.tuning.verdict import CANDIDATES, Search
 from stages.evaluation.heldout import halves
 from stages.storage import Folder
-from stages.teacher.examine import TAG, examined
+from stages.teacher.fitness.examine import TAG, examined
 
 
 def tune(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Search:

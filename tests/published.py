@@ -19,6 +19,12 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORDS = ("the", "mask", "of", "a", "tensor", "is", "its", "shape", "student", "##s", "learn", "from", "teacher", ".")
 
 
+def as_bert(tokenizer_json: str, **further: object) -> PreTrainedTokenizerFast:
+    """A tokenizer with BERT's special tokens, in transformers' hands."""
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(tokenizer_json), **names, **further)
+
+
 def tiny_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer of `words` that saves and loads as BERT's does."""
     vocabulary = {word: number for number, word in enumerate((*SPECIAL, *words))}
@@ -27,8 +33,7 @@ def tiny_tokenizer(words: tuple[str, ...] = WORDS) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(word, vocabulary[word]) for word in ("[CLS]", "[SEP]")]
     )
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **names)
+    return as_bert(tokenizer.to_str(), model_max_length=32)
 
 
 def tiny_student(folder: Path, seed: int = 0, words: tuple[str, ...] = WORDS) -> Student:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from published import as_bert
 
 from stages.corpus.artifact import Corpus
 from stages.storage import Folder
@@ -12,9 +14,10 @@ from stages.storage import Folder
 
 @dataclass(frozen=True)
 class Source:
-    """Where `tokenizer.json` lies."""
+    """Where the tokenizer lies."""
 
     folder: Folder
+    objective: Literal["masked", "causal"] = "masked"
 
 
 def write(file: Path, texts: list[str]) -> None:
@@ -27,7 +30,7 @@ def corpus_of(folder: Path, shards: dict[str, list[str]], tokenizer_json: str) -
     """`shards`: documents by the shard's name, which begins with `train` or `heldout`."""
     for name, texts in shards.items():
         write(folder / "corpus" / name, texts)
-    (folder / "tokenizer.json").write_text(tokenizer_json)
+    as_bert(tokenizer_json).save_pretrained(folder)
     parts = [tuple(n for n in shards if n.startswith(p)) for p in ("train", "heldout")]
     corpus = Corpus(
         folder=Folder(str(folder / "corpus")), documents=0, heldout_documents=0, characters=0, heldout_characters=0,

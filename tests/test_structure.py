@@ -1,6 +1,7 @@
 """How the two packages are built: which module may import which, and how long a file and a function may be."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +85,31 @@ def test_circle_is_found_however_it_is_written(tmp_path: Path, hidden: str) -> N
     edges = graph_of(tmp_path)
     assert circles(edges) == {frozenset({"pipeline.a", "pipeline.b", "pipeline.c"})}
     assert reached("pipeline.d", edges) == {"ray"}
+
+
+FAMILIES = ("stages.distillation.families", "stages.teacher.pretrain")
+"""Who may name a class of transformers and a literal special token: pre-training is BERT's alone."""
+OF_NO_FAMILY = re.compile(r"Auto|PreTrained|AttentionInterface|Conv1D|GELUActivation|ACT2FN")
+SPECIAL = re.compile(r"\[(CLS|SEP|MASK|PAD|UNK)\]|</?(s|mask|pad|unk)>|endoftext")
+
+
+def test_only_families_name_a_models_class_or_a_special_token() -> None:
+    wrong = []
+    for module, file in modules_of(ROOT).items():
+        if module.startswith(FAMILIES) or module.split(".")[0] not in ("stages", "pipeline"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "transformers":
+                names = [alias.name for alias in node.names if alias.name[0].isupper()]
+                wrong += [f"{module}: {name}" for name in names if not OF_NO_FAMILY.match(name)]
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                wrong += [f"{module}: {node.value!r}"] if SPECIAL.search(node.value) else []
+    assert wrong == []
+
+
+def test_the_family_that_the_documentation_shows_is_the_one_that_runs() -> None:
+    shown = (ROOT / "docs" / "families.md").read_text(encoding="utf-8")
+    file = ROOT / "stages" / "distillation" / "families" / "distilbert.py"
+    assert f"```python\n{file.read_text(encoding='utf-8')}```" in shown

@@ -101,7 +101,7 @@ def tiny_blocks(folder: Path, rows: tuple[int, ...] = (23, 40, 9), heldout: tupl
         shards=tuple(Shard(name=name, rows=n) for name, n in zip(names["train"], rows, strict=True)),
         heldout=tuple(Shard(name=name, rows=n) for name, n in zip(names["heldout"], heldout, strict=True)),
         block_length=LENGTH,
-        vocabulary=vocabulary_of(tiny_tokenizer(WORDS).backend_tokenizer.to_str()),
+        vocabulary=vocabulary_of(tiny_tokenizer(WORDS)),
         tokens=sum(rows) * LENGTH,
         heldout_tokens=sum(heldout) * LENGTH,
         tail_tokens=0,

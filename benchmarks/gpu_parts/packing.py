@@ -20,15 +20,16 @@ from gpu_parts.speed import in_turns
 from stages.distillation.data.batch import Batch
 from stages.distillation.data.segments import Segments
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models import family
+from stages.distillation.models import attention_mask, parts
 from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.step import Counts, DistillationModule, accumulate
 
 AttentionInterface.register("flex_pieces", flex_attention_forward)
 
 
-def flex_mask(model: object, segments: Segments) -> BlockMask:
-    """FlexAttention's own description of the pieces; made anew for every micro-batch, as training would."""
+def flex_mask(segments: Segments, *_: object, **__: object) -> BlockMask:
+    """FlexAttention's own description of the pieces, in place of `allowed`; made anew for every micro-batch, as it
+    would be in training."""
     numbers = segments.numbers_RL
 
     def together(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def flexing(step: Variant) -> Variant:
     """The step with FlexAttention's mask where torch's fused attention gets truth."""
 
     def flexed(rows: int) -> None:
-        with changed(family, "_attention_mask", flex_mask):
+        with changed(attention_mask, "allowed", flex_mask):
             step(rows)
 
     return flexed
@@ -122,7 +123,7 @@ def hidden_and_gradient(shape: Shape, batch: Batch, attention: str, dtype: torch
     student = student_of(teacher_of(shape, device), shape).to(dtype).requires_grad_(True)
     student.set_attn_implementation(attention)
     assert batch.segments is not None
-    hidden = family.encode(student, batch.input_ids_RL, batch.segments).flatten(0, 1)[batch.segments.real_N]
+    hidden = parts.encode(student, batch.input_ids_RL, batch.segments).flatten(0, 1)[batch.segments.real_N]
     weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(0)).to(device, hidden.dtype)
     (hidden * weights).sum().backward()
     return hidden.detach(), student.distilbert.embeddings.position_embeddings.weight.grad

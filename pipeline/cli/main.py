@@ -88,7 +88,7 @@ def _act(words: list[str]) -> None:
 
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    read = partial(tyro.cli, Command, prog="distil", description="A small BERT from a big one.")
+    read = partial(tyro.cli, Command, prog="distil", description="A small language model from a big one.")
     try:
         with redirect_stderr(io.StringIO()):
             return read(args=words)

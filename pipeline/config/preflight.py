@@ -3,8 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from transformers import BertConfig
+from typing import Any
 
 from pipeline.config.schema import PipelineConfig
 from pipeline.config.secrets import check_secrets
@@ -12,9 +11,10 @@ from pipeline.runtime.cluster import has_other_machines
 from pipeline.tracking.store import check as check_tracking
 from stages.corpus.checks import check as check_corpus
 from stages.distillation.data.data_order import Plan
-from stages.distillation.models.layers import choose_layers
+from stages.distillation.families.family import CAUSAL
+from stages.distillation.families.table import family_of
 from stages.errors import ConfigError
-from stages.teacher import stage as teacher
+from stages.teacher.fitness import preflight as teacher
 from stages.tokens.packing.words import check_words
 from stages.training.driver import gpu_wanted
 
@@ -47,10 +47,14 @@ def check_storage(config: PipelineConfig) -> None:
     config.root.check_writable()
 
 
-def check_student(config: PipelineConfig, teacher_config: BertConfig) -> None:
+def check_student(config: PipelineConfig, teacher_config: Any) -> None:
     """Whether a student of this teacher can be made and fed as the config says."""
-    choose_layers(config.distil.layers, teacher_config.num_hidden_layers)
-    length, positions = config.tokens.block_length, teacher_config.max_position_embeddings
+    family = family_of(teacher_config)
+    family.choose(config.distil.layers, teacher_config)
+    if family.objective is CAUSAL and config.tokens.mask_unit != "token":
+        rule = f"masks what a {family.called(teacher_config)} never sees masked; leave it at token"
+        raise ConfigError("tokens.mask_unit", config.tokens.mask_unit, rule)
+    length, positions = config.tokens.block_length, family.positions(teacher_config)
     if length > positions:
         rule = f"must be at most {positions}, the teacher's positions"
         raise ConfigError("tokens.block_length", length, rule)

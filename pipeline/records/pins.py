@@ -16,7 +16,8 @@ from stages.corpus.sources import hub as datasets
 from stages.errors import InputError
 from stages.hub import HubName, Unreachable, cached_commit, commit_of, is_commit
 from stages.storage import Folder
-from stages.teacher import stage as teachers
+from stages.teacher.source import identity, on_hub
+from stages.teacher.stage import fetch
 
 NAME = "hub.json"
 
@@ -62,7 +63,7 @@ def pinned(
         names = {path: datasets.on_hub(path) for path in corpus.paths}
         paths = (path if name is None else _at(path, name, commit(name)) for path, name in names.items())
         corpus = replace(corpus, paths=tuple(paths))
-    model = teachers.on_hub(teacher)
+    model = on_hub(teacher)
     if config.pretrain is None and model is not None and not _fetched_before_pins(config, workdir, refresh):
         teacher = replace(teacher, revision=commit(model))
     return replace(config, corpus=corpus, teacher=teacher), Pins(commits=known)
@@ -109,4 +110,4 @@ def _fetched_before_pins(config: PipelineConfig, workdir: Path, refresh: bool) -
     if (then.model, then.revision) != (config.teacher.model, config.teacher.revision):
         return False
     step = Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True)
-    return step(teachers.fetch, config.teacher, seeded=False, outside=teachers.identity(config.teacher)).reused
+    return step(fetch, config.teacher, seeded=False, outside=identity(config.teacher)).reused

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pipeline.config.serialisation import from_plain, to_plain
 from stages.evaluation.artifact import ModelScore
@@ -49,6 +50,8 @@ class RunReport:
     """What the gate compared the model with, and the outcome."""
     heldout_digest: str
     folders: Folders
+    objective: Literal["masked", "causal"] = "masked"
+    """Which tokens `top1`, `mlm_loss` and `kl` are about: masked ones, or a causal model's next ones."""
 
 
 def write_report(workdir: Path, report: RunReport) -> None:

@@ -1,6 +1,6 @@
 """The model registry: versions, the alias `candidate` for every published model, `champion` by the gate.
 
-The gate, per registered name: the champion's place goes to a candidate whose held-out masked-LM loss is lower with
+The gate, per registered name: the champion's place goes to a candidate whose held-out loss is lower with
 95 % confidence (a paired bootstrap over blocks). Where there is no champion yet, the candidate must beat itself as it
 was at step 0, before any training. A champion whose files cannot be read any more (a checkout that moved, a bucket that
 was emptied, a model that another tool registered) is not compared, and stays: whether it is worse nobody knows.
@@ -111,7 +111,7 @@ def _new(
         client.log_artifact(run_id, str(Path(folder) / "losses.npz"), where)
     info = _log(mlflow, published, name, tags)
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Distilled masked-LM BERTs; @champion is the best so far.")
+        client.create_registered_model(name, description="Distilled language models; @champion is the best so far.")
     return client.create_model_version(
         name, info.model_uri, run_id, tags={**tags, "losses": f"{where}/losses.npz"}, model_id=info.model_id
     )
@@ -123,20 +123,19 @@ def _log(mlflow: Any, published: "Published", name: str, tags: dict[str, str]) -
     import mlflow.transformers as flavor
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
-    from transformers import AutoModelForMaskedLM
 
-    from stages.models import load_tokenizer
+    from stages.distillation.families.table import family_of
+    from stages.models import model_in
+    from stages.tokens.loading import load_tokenizer
 
     text = Schema([ColSpec("string")])
     with published.folder.as_local() as folder:
-        parts = {
-            "model": AutoModelForMaskedLM.from_pretrained(folder),
-            "tokenizer": load_tokenizer(folder),
-        }
+        model = model_in(folder)
+        parts = {"model": model, "tokenizer": load_tokenizer(folder)}
         return flavor.log_model(
             parts,
             name=name,
-            task="fill-mask",
+            task=family_of(model.config).objective.pipeline_tag,
             signature=ModelSignature(inputs=text, outputs=text),
             pip_requirements=[f"{package}=={installed(package)}" for package in ("torch", "transformers")],
             model_card=None,

@@ -73,8 +73,8 @@ class TuneConfig:
     """Settings that are tried; the first is always the paper's."""
     objective: Objective = "heldout_mlm_loss"
     """What is made smaller, on held-out text, of the student: the masked-LM loss, KL(teacher ‖ student) at T = 1, or
-    the share of masked positions where it does not rank first what the teacher does. None depends on what is searched,
-    as the training loss does."""
+    the share of positions asked for where it does not rank first what the teacher does. None depends on what is
+    searched, as the training loss does."""
     temperature: tuple[float, float] | None = (1.0, 8.0)
     """Range of T, log-uniform; none: T is not searched."""
     weights: Literal["simplex", "scaled", "fixed"] = "simplex"

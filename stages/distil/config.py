@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.context import since
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.layers import Layers
 from stages.errors import ConfigError
@@ -18,7 +19,7 @@ class DistilConfig(TrainConfig):
     alpha_ce: float = 5.0
     """Weight of T² · KL(teacher ‖ student at T)."""
     alpha_mlm: float = 2.0
-    """Weight of the masked-LM loss."""
+    """Weight of the masked-LM loss; of a causal teacher's student, of the next-token loss."""
     alpha_cos: float = 1.0
     """Weight of 1 − cosine between the last hidden states."""
     ce_positions: Literal["all", "masked"] = "all"
@@ -26,6 +27,9 @@ class DistilConfig(TrainConfig):
     layers: Layers = "alternate"
     """Teacher blocks the student starts from: "alternate" (0, 2, 4, …), "released" (0, 2, 4, 7, 9, 11), how many, or
     which."""
+    student: Literal["auto", "same"] = since("auto")
+    """auto: a BERT's student is a DistilBERT where that class can express it, any other's is of the teacher's class;
+    same: of the teacher's class."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,18 +2,16 @@
 
 import json
 
-import torch
-from transformers import BertForMaskedLM, DistilBertForMaskedLM
-
 from stages.context import StageContext, stage
 from stages.distil.artifact import TRAINING_FILE, Student
 from stages.distil.config import DistilConfig
-from stages.distillation.models.family import parameter_count
-from stages.distillation.models.layers import choose_layers
+from stages.distillation.families.table import family_of
+from stages.distillation.models.parts import parameter_count
 from stages.distillation.models.student import take_blocks
+from stages.models import has_token_types, model_in, save_model
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
-from stages.teacher.examine import TAG, examine
+from stages.teacher.fitness.examine import TAG, examine
 from stages.tokens.blocks import Blocks
 from stages.tokens.portable import make_portable
 from stages.tokens.vocabulary import TOKENIZER_FILES
@@ -24,8 +22,7 @@ from stages.training.job import TrainingTask
 @stage(name="distil", version=1)
 def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Student:
     """Train a student of `teacher` on `blocks`; continues from the newest whole checkpoint in `context.folder`."""
-    layers = choose_layers(config.layers, teacher.layers)
-    start, parameters = untouched(config, teacher, layers, blocks, context)
+    start, layers, parameters = untouched(config, teacher, blocks, context)
     task = TrainingTask(start=start, teacher=teacher.folder, weights=config.loss_weights())
     trained = train(config, task, blocks, context)
     student = context.folder / "student"
@@ -43,23 +40,25 @@ def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: Stag
 
 
 def untouched(
-    config: DistilConfig, teacher: Teacher, layers: tuple[int, ...], blocks: Blocks, context: StageContext
-) -> tuple[Folder, int]:
-    """Save the student at step 0, with the teacher's tokenizer; (its folder, its number of parameters).
+    config: DistilConfig, teacher: Teacher, blocks: Blocks, context: StageContext
+) -> tuple[Folder, tuple[int, ...], int]:
+    """Save the student at step 0, with the teacher's tokenizer; (its folder, the teacher's blocks that it starts from,
+    its number of parameters).
 
     The teacher, being loaded, is looked at first, unless a training has begun with it: see `examine`.
     """
     target, begun = context.folder / "start", context.folder.exists("checkpoints")
     with teacher.folder.as_local() as source, target.written_locally() as local:
-        model = BertForMaskedLM.from_pretrained(source, dtype=torch.float32)
+        model = model_in(source)
+        layers = family_of(model.config).choose(config.layers, model.config)
         if not begun and (warning := examine(model, teacher.name, blocks)):
             context.on_notice(warning)
             context.on_tag(TAG, warning)
-        student = take_blocks(model, layers, dropout=config.dropout)
+        student = take_blocks(model, layers, dropout=config.dropout, kind=config.student)
         student.save_pretrained(local)
         teacher.folder.copy_to(local, TOKENIZER_FILES)
-        make_portable(local)
-    return target, parameter_count(student)
+        make_portable(local, token_types=has_token_types(student.config))
+    return target, layers, parameter_count(student)
 
 
 def about_training(
@@ -80,16 +79,22 @@ def about_training(
         "tokens": trained.tokens,
         "learning_rate": config.learning_rate,
         "dropout": config.dropout,
+        **({} if blocks.vocabulary.causal else _masking(config, blocks)),
+        "precision": config.precision,
+    }
+
+
+def _masking(config: DistilConfig, blocks: Blocks) -> dict[str, str | int | float]:
+    return {
         "mask_rate": " to ".join(map(str, rate)) if isinstance(rate := config.mask_rate, tuple) else rate,
         "mask_unit": blocks.mask_unit,
         "mask_smoothing": config.mask_smoothing,
-        "precision": config.precision,
     }
 
 
 def _keep_model(checkpoint: Folder, target: Folder, training: dict[str, str | int | float]) -> None:
     """The checkpoint's model and tokenizer, without what only a training needs, and how it was made beside them."""
     with checkpoint.as_local() as source, target.written_locally() as local:
-        DistilBertForMaskedLM.from_pretrained(source, dtype=torch.float32).save_pretrained(local)
+        save_model(model_in(source), local)
         checkpoint.copy_to(local, TOKENIZER_FILES)
         (local / TRAINING_FILE).write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")

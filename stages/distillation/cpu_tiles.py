@@ -37,11 +37,13 @@ def product(x: Tensor, tiles_OI: Tensor, bias_O: Tensor | None, activation: Acti
 class TiledLinear(nn.Module):
     """A frozen linear layer, and the activation behind it; `keep` the ordinary weight too, for who else reads it."""
 
-    def __init__(self, linear: nn.Linear, activation: Activation = "none", *, keep: bool = False) -> None:
+    def __init__(
+        self, weight_OI: Tensor, bias_O: Tensor | None, activation: Activation = "none", *, keep: bool = False
+    ) -> None:
         super().__init__()
-        self.tiles_OI = tile(linear.weight)
-        self.weight = linear.weight if keep else None
-        self.bias = linear.bias
+        self.tiles_OI = tile(weight_OI)
+        self.weight = weight_OI if keep else None
+        self.bias = bias_O
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

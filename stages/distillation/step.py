@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import Batch
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.losses.terms import Outputs, Part, Term, terms_of
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.family import MaskedLM, encode
+from stages.distillation.models.parts import encode
 
 CLIP = 5.0
 """Largest gradient norm; the original's --max_grad_norm."""
@@ -40,27 +41,27 @@ class Counts:
 
 
 class DistillationModule(nn.Module):
-    """What DDP wraps: a masked language model whose forward pass ends in the loss."""
+    """What DDP wraps: a language model whose forward pass ends in the loss."""
 
-    def __init__(self, model: MaskedLM, weights: LossWeights) -> None:
+    def __init__(self, model: LanguageModel, weights: LossWeights) -> None:
         super().__init__()
         self.model = model
         self.terms = terms_of(weights)
 
-    def forward(self, batch: Batch, counts: Counts, teacher: MaskedLM | None) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, counts: Counts, teacher: LanguageModel | None) -> tuple[Tensor, Tensor]:
         """(loss to differentiate, the sums of all terms' parts over this micro-batch, detached)."""
         outputs = self._outputs(batch, teacher if any(term.taught for term in self.terms) else None)
         found = [term.compute(outputs, counts.coefficients(term)) for term in self.terms]
         return sum_of([loss for loss, _ in found]), torch.cat([sums for _, sums in found])
 
-    def _outputs(self, batch: Batch, teacher: MaskedLM | None) -> Outputs:
-        hidden, index = encode(self.model, batch.input_ids_RL, batch.segments).flatten(0, 1), batch.masked_index()
+    def _outputs(self, batch: Batch, teacher: LanguageModel | None) -> Outputs:
+        hidden, index = encode(self.model, batch.input_ids_RL, batch.segments).flatten(0, 1), batch.asked_index()
         theirs = None if teacher is None else encode_teacher(teacher, batch)
         if batch.segments is not None:
             real_N = batch.segments.real_N
             hidden, index = hidden.index_select(0, real_N), torch.searchsorted(real_N, index)
             theirs = None if theirs is None else theirs.index_select(0, real_N)
-        return Outputs(self.model, hidden, teacher, theirs, index, batch.labels_RM.flatten())
+        return Outputs(self.model, hidden, teacher, theirs, index, batch.labels())
 
 
 def sum_of(losses: Sequence[Tensor]) -> Tensor:
@@ -71,7 +72,7 @@ def sum_of(losses: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def encode_teacher(teacher: MaskedLM, batch: Batch) -> Tensor:
+def encode_teacher(teacher: LanguageModel, batch: Batch) -> Tensor:
     """The teacher's last hidden states (R · L, D); the teacher is in eval mode, so no dropout.
 
     Copied once, outside of inference mode: the cosine term's backward pass keeps them.
@@ -97,7 +98,7 @@ class Arithmetic:
 
 
 def accumulate(
-    module: nn.Module, teacher: MaskedLM | None, batches: Sequence[Batch], counts: Counts, arithmetic: Arithmetic
+    module: nn.Module, teacher: LanguageModel | None, batches: Sequence[Batch], counts: Counts, arithmetic: Arithmetic
 ) -> Tensor:
     """Add the gradients of one global batch's share; DDP synchronises in the last micro-batch only.
 

@@ -1,6 +1,7 @@
 """What the evaluate stage makes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stages.storage import Folder
 
@@ -14,10 +15,10 @@ class ModelScore:
     bytes: int
     """Of the parameters in fp32."""
     mlm_loss: float
-    """Mean negative log-likelihood of the masked tokens, in nats."""
+    """Mean negative log-likelihood, in nats, of the masked tokens; of a causal model's, of the next ones."""
     perplexity: float
     top1: float
-    """Share of masked tokens ranked first."""
+    """Share of those tokens ranked first."""
     latency_ms: float
     """Median encoder forward without the vocabulary head: batch 1, one full block, fp32, CPU."""
 
@@ -38,10 +39,12 @@ class Report:
     speedup: float
     """Teacher's latency / student's."""
     agreement: float
-    """Share of masked positions where student and teacher rank the same token first."""
+    """Share of the positions at which a token is asked for where student and teacher rank the same one first."""
     kl: float
-    """KL(teacher ‖ student) at T = 1 over masked positions, in nats."""
+    """KL(teacher ‖ student) at T = 1 over these positions, in nats."""
     cosine: float
     """Between last hidden states, over all positions."""
     heldout_digest: str
     heldout_tokens: int
+    objective: Literal["masked", "causal"] = "masked"
+    """What the tokens were that were asked for: masked ones, or next ones."""

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from stages.distillation.data.batch import Batch, micro_batches
-from stages.distillation.data.masking import mask, mask_rule
+from stages.distillation.data.next_token import prepared
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.models.compiled import uncompiled
-from stages.distillation.models.family import MaskedLM
 from stages.distillation.score import Closeness, Scores, compare, predict, score
 from stages.errors import InputError
 from stages.tokens.blocks import Blocks
-from stages.training.loader import read_rows
+from stages.training.loader import read_rows, rule_for
 
 SEED, RATE = 0, 0.15
 """Held-out masks never follow a run's own seed or mask rate, so that any two runs can be compared."""
@@ -36,19 +36,14 @@ class Heldout:
 
 
 def heldout(blocks: Blocks, *, most: int, micro_batch: int, device: torch.device) -> Heldout:
-    """Up to `most` held-out blocks, spread evenly over the held-out text, masked uniformly (no smoothing), 80/10/10."""
+    """Up to `most` held-out blocks, spread evenly over the held-out text, masked uniformly (no smoothing), 80/10/10; a
+    causal model's are asked for every next token."""
     first, end = blocks.heldout_rows or (0, sum(shard.rows for shard in blocks.heldout))
     rows = np.unique(np.linspace(first, end - 1, min(most, end - first)).astype(np.int64))
     found = read_rows(blocks.folder, blocks.heldout, rows)
-    rule = mask_rule(
-        np.ones(blocks.vocabulary.size, dtype=np.int64),
-        special_ids=blocks.vocabulary.special_ids,
-        mask_id=blocks.vocabulary.mask_id,
-        block_length=blocks.block_length,
-        rate=RATE,
-        smoothing=0.0,
-    )
-    return Heldout(tuple(micro_batches(mask(found, rows, epoch=0, seed=SEED, rule=rule), micro_batch, device)))
+    uniform = np.ones(blocks.vocabulary.size, dtype=np.int64)
+    rule = rule_for(blocks, uniform, rate=RATE, smoothing=0.0)
+    return Heldout(tuple(micro_batches(prepared(found, rows, epoch=0, seed=SEED, rule=rule), micro_batch, device)))
 
 
 def halves(blocks: Blocks) -> tuple[Blocks, Blocks]:
@@ -71,7 +66,7 @@ def halves(blocks: Blocks) -> tuple[Blocks, Blocks]:
 def _cuts(blocks: Blocks, rows_there: int) -> Iterator[tuple[int, int]]:
     """(End of the first half, start of the second) by distance from the middle.
 
-    A shard's first block begins a document, and so does its `half`. Within a shard of a stream, a block with a [SEP]
+    A shard's first block begins a document, and so does its `half`. Within a shard of a stream, a block with an end
     inside belongs to neither half: what it begins with may have come from the block before, what it ends with may go
     on in the next.
     """
@@ -92,7 +87,9 @@ def _cuts(blocks: Blocks, rows_there: int) -> Iterator[tuple[int, int]]:
             yield from sorted(cuts, key=lambda cut: (abs(cut[0] - middle), cut))
 
 
-def score_all(model: MaskedLM, held: Heldout, teacher: MaskedLM | None = None) -> tuple[Scores, Closeness | None]:
+def score_all(
+    model: LanguageModel, held: Heldout, teacher: LanguageModel | None = None
+) -> tuple[Scores, Closeness | None]:
     """Per-block scores of a model on held-out text and, where a teacher is given, its closeness to the teacher.
 
     Leaves the model in the mode (train or eval) it was in.

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from stages.context import StageContext, stage
 from stages.distil.artifact import Student
-from stages.distillation.models.family import MaskedLM, encode, parameter_count
+from stages.distillation.families.family import LanguageModel
+from stages.distillation.models.parts import encode, parameter_count
 from stages.distillation.score import Closeness, Scores
 from stages.errors import unwrap
 from stages.evaluation.artifact import ModelScore, Report
@@ -69,6 +70,7 @@ def evaluate(
         kl=float(measured.closeness.kl.mean()),
         cosine=float(measured.closeness.cosine.mean()),
         heldout_digest=f"{blocks.heldout_digest[:32]}-{len(losses['teacher'])}",
+        objective=teacher.objective,
         heldout_tokens=round(len(losses["teacher"]) * blocks.block_length * blocks.heldout_fill),
     )
 
@@ -107,7 +109,7 @@ def measure(config: EvaluateConfig, folders: dict[str, Folder], blocks: Blocks) 
 
 
 @torch.inference_mode()
-def latencies(models: dict[str, MaskedLM], held: Heldout, rounds: int) -> dict[str, float]:
+def latencies(models: dict[str, LanguageModel], held: Heldout, rounds: int) -> dict[str, float]:
     """Median milliseconds of an encoder forward on CPU, batch 1, one full block, fp32, the models taking turns.
 
     In turns, because a shared machine's speed drifts: what slows one model down slows the others down as much.

@@ -7,7 +7,7 @@ from stages.storage import Folder
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A folder for `AutoModelForMaskedLM.from_pretrained` and `AutoTokenizer.from_pretrained`."""
+    """A folder for `from_pretrained` of the objective's auto class, and of `AutoTokenizer`."""
 
     folder: Folder
     weights_digest: str

@@ -4,26 +4,57 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from stages.distil.artifact import TRAINING_FILE, Student
+from stages.distillation.families.family import MASKED, Objective
+from stages.distillation.families.table import family_of
 from stages.evaluation.artifact import ModelScore, Report
 
 Training = Mapping[str, str | int | float | bool | None]
 
-LOADING = """```python
+LOADING = {
+    "masked": """```python
 from transformers import pipeline
 
 fill = pipeline("fill-mask", model="path/to/this/folder")
 for guess in fill("The {mask} of a tensor."):
     print(f"{{guess['score']:.3f}} {{guess['token_str']}}")
-```"""
+```""",
+    "causal": """```python
+from transformers import pipeline
 
-LIMITS = """It fills masks and gives embeddings, and is meant to be fine-tuned. It does not write text, and it knows no
-facts to rely on. What its corpus or its teacher got wrong or left out, bias included, it has taken over: test it on
-your own data before anything depends on it. It reads at most {positions} tokens at once."""
+write = pipeline("text-generation", model="path/to/this/folder")
+print(write("The", max_new_tokens=20)[0]["generated_text"])
+```""",
+}
+
+USES = {
+    "masked": "It fills masks and gives embeddings, and is meant to be fine-tuned. It does not write text.",
+    "causal": "It continues texts, and is meant to be fine-tuned. What it writes is likely, and need not be true.",
+}
+LIMITS = """{uses}
+It knows no facts to rely on. What its corpus or its teacher got wrong or left out, bias included, it has taken over:
+test it on your own data before anything depends on it. It reads at most {positions} tokens at once."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a card calls things, by what the model was taught."""
+
+    loss: str
+    top1: str
+    asked: str
+
+
+WORDS = {
+    "masked": Words("masked-LM loss (nats)", "top-1 at masks", "the masked words"),
+    "causal": Words("next-token loss (nats)", "top-1 of the next token", "the next tokens"),
+}
 
 
 def read_training(folder: Path) -> Training:
@@ -39,6 +70,7 @@ def model_card(
     language: tuple[str, ...],
     datasets: tuple[str, ...],
     description: str,
+    config: Any,
     mask_token: str,
     positions: int,
     student: Student,
@@ -46,46 +78,47 @@ def model_card(
     training: Training,
 ) -> str:
     """README.md with the front matter that the Hugging Face hub reads; no figure in it that was not measured."""
-    teacher = str(training.get("teacher", ""))
+    family = family_of(config)
+    teacher, objective = str(training.get("teacher", "")), family.objective
     front_matter = ModelCardData(
         model_name=name,
         license=license,
         language=list(language),
         library_name="transformers",
-        pipeline_tag="fill-mask",
-        tags=["distilbert", "fill-mask", "knowledge-distillation", "distilray"],
+        pipeline_tag=objective.pipeline_tag,
+        tags=[config.model_type, objective.pipeline_tag, "knowledge-distillation", "distilray"],
         base_model=teacher if _is_hub_name(teacher) else None,
         datasets=list(datasets) or None,
-        eval_results=_results(report, datasets),
+        eval_results=_results(report, datasets, objective),
     )
     parts = [
         f"---\n{front_matter.to_yaml()}\n---",
         f"# {name}",
-        _summary(teacher, student, report),
+        _summary(teacher, student, report, family.called(config), objective),
         description,
         "## Figures",
-        _figures(report),
+        _figures(report, WORDS[objective.name]),
         "## Loading",
-        LOADING.format(mask=mask_token),
+        LOADING[objective.name].format(mask=mask_token),
         f"From the registry: `mlflow.transformers.load_model('models:/{name}@candidate')`.",
         "## Intended use and limits",
-        LIMITS.format(positions=positions),
+        LIMITS.format(uses=USES[objective.name], positions=positions),
         "## Training",
         _training(student, training),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _results(report: Report, datasets: tuple[str, ...]) -> list[EvalResult]:
+def _results(report: Report, datasets: tuple[str, ...], objective: Objective) -> list[EvalResult]:
     """The student's figures as the hub lists them; the data set's name is the hub's where there is one and no other."""
     figures: list[tuple[str, str, float]] = [
-        ("loss", "masked-LM loss (nats)", report.student.mlm_loss),
+        ("loss", WORDS[objective.name].loss, report.student.mlm_loss),
         ("perplexity", "perplexity", report.student.perplexity),
-        ("accuracy", "top-1 at masks", report.student.top1),
+        ("accuracy", WORDS[objective.name].top1, report.student.top1),
     ]
     return [
         EvalResult(
-            task_type="fill-mask",
+            task_type=objective.pipeline_tag,
             dataset_type=datasets[0] if len(datasets) == 1 else "text",
             dataset_name="held-out text of the corpus",
             dataset_args={"tokens": report.heldout_tokens, "digest": report.heldout_digest[:16]},
@@ -102,23 +135,24 @@ def _is_hub_name(teacher: str) -> bool:
     return bool(re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", teacher)) and not os.path.exists(teacher)
 
 
-def _summary(teacher: str, student: Student, report: Report) -> str:
-    of = f"`{teacher}`" if _is_hub_name(teacher) else "a BERT"
+def _summary(teacher: str, student: Student, report: Report, called: str, objective: Objective) -> str:
+    of = f"`{teacher}`" if _is_hub_name(teacher) else "another model"
+    at = "filling masks in" if objective is MASKED else "the next token of"
     return (
-        f"A {len(student.layers)}-layer DistilBERT distilled from {of}: {report.size_ratio:.0%} of its teacher's "
+        f"A {len(student.layers)}-layer {called} distilled from {of}: {report.size_ratio:.0%} of its teacher's "
         f"parameters, {report.speedup:.1f} times its speed, and {report.kept_top1:.1%} of its top-1 accuracy at "
-        "filling masks in held-out text."
+        f"{at} held-out text."
     )
 
 
-def _figures(report: Report) -> str:
+def _figures(report: Report, words: Words) -> str:
     """Teacher, student at step 0 and student beside each other, then how close the last is to the first."""
     rows: list[tuple[str, str, str]] = [
         ("parameters", "parameters", ",d"),
         ("size in fp32 (MB)", "megabytes", ".1f"),
-        ("masked-LM loss (nats)", "mlm_loss", ".4f"),
+        (words.loss, "mlm_loss", ".4f"),
         ("perplexity", "perplexity", ".2f"),
-        ("top-1 at masks", "top1", ".4f"),
+        (words.top1, "top1", ".4f"),
         ("latency (ms)", "latency_ms", ".2f"),
     ]
     models = (report.teacher, report.student_at_init, report.student)
@@ -127,9 +161,9 @@ def _figures(report: Report) -> str:
         cells = (format(_value(model, field), form) for model in models)
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + (
-        f"\n\nStudent and teacher agree on {report.agreement:.1%} of the masked words; KL(teacher ‖ student) "
+        f"\n\nStudent and teacher agree on {report.agreement:.1%} of {words.asked}; KL(teacher ‖ student) "
         f"{report.kl:.4f} nats, cosine of the last hidden states {report.cosine:.4f}. Measured on "
-        f"{report.heldout_tokens:,} held-out tokens (digest `{report.heldout_digest[:16]}`), the same masks for every "
+        f"{report.heldout_tokens:,} held-out tokens (digest `{report.heldout_digest[:16]}`), the same for every "
         "model; latency is the median encoder forward of one block in fp32, without the vocabulary head."
     )
 

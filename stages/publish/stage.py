@@ -5,18 +5,21 @@ import json
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.context import StageContext, stage
 from stages.distil.artifact import TRAINING_FILE, Student
+from stages.distillation.families.table import family_of
 from stages.evaluation.artifact import Report
-from stages.models import load_tokenizer
+from stages.models import has_token_types, model_in
 from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
 from stages.publish.model_card import Training, model_card, read_training
+from stages.tokens.loading import load_tokenizer
 from stages.tokens.portable import make_portable
 
-SAMPLE = "A student learns from its teacher, word by word."
+SAMPLE = 64
+"""Tokens on which the published model is compared with what was to be published."""
 
 
 @stage(name="publish", version=1)
@@ -31,7 +34,7 @@ def publish(config: PublishConfig, student: Student, report: Report, context: St
         model, tokenizer = _load(source)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        make_portable(folder)
+        make_portable(folder, token_types=has_token_types(model.config))
         training = read_training(source)
         card = _card(config, student, report, training, model, tokenizer)
         (folder / "README.md").write_text(card, encoding="utf-8")
@@ -45,8 +48,7 @@ def publish(config: PublishConfig, student: Student, report: Report, context: St
 
 def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model in fp32 and eval mode, and tokenizer; from this folder alone, never from the hub."""
-    model = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    return model.eval(), load_tokenizer(folder)
+    return model_in(folder).eval(), load_tokenizer(folder)
 
 
 def _card(
@@ -64,8 +66,9 @@ def _card(
         language=config.language,
         datasets=config.datasets,
         description=config.description,
+        config=model.config,
         mask_token=str(tokenizer.mask_token),
-        positions=model.config.max_position_embeddings,
+        positions=family_of(model.config).positions(model.config),
         student=student,
         report=report,
         training=training,
@@ -77,8 +80,10 @@ def _verify(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     again, words = _load(folder)
     if words.get_vocab() != tokenizer.get_vocab():
         raise RuntimeError(f"the tokenizer in {folder} does not load as it was saved")
-    batch = tokenizer(SAMPLE, return_tensors="pt", return_token_type_ids=False)
+    # Ids and not a text: a tokenizer of whole words may take none of ours.
+    most = min(model.config.vocab_size, family_of(model.config).positions(model.config), SAMPLE)
+    ids = torch.arange(most).unsqueeze(0)
     with torch.inference_mode():
-        same = torch.equal(again(**batch).logits, model(**batch).logits)
+        same = torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
     if not same or again.num_parameters() != model.num_parameters():
         raise RuntimeError(f"the model in {folder} does not give the logits that it gave when it was saved")

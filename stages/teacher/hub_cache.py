@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from stages.hub import HubName, Unreachable, ask
-from stages.teacher.weight_files import is_whole
+from stages.teacher.fitness.weight_files import is_whole
 
-_SMALL = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-_WORDS = ("tokenizer.json", "vocab.txt")
-"""With the first of these, nobody looks for the second."""
+_WORDS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
+"""With the first of these, nobody looks for the others."""
+_SMALL = ("config.json", "tokenizer_config.json", *_WORDS)
 
 
 def located(name: HubName) -> Path | None:
@@ -21,7 +21,7 @@ def located(name: HubName) -> Path | None:
     folder = next((Path(state).parent for state in states.values() if isinstance(state, str)), None)
     loads = folder is not None and "config.json" in there and bool(there & set(_WORDS)) and is_whole(folder)
     unknown = {file for file, state in states.items() if state is None}
-    if loads and not unknown - ({"vocab.txt"} if _WORDS[0] in there else set()):
+    if loads and not unknown - (set(_WORDS[1:]) if _WORDS[0] in there else set()):
         return folder
     try:
         ask(name)

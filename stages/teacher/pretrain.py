@@ -8,6 +8,7 @@ longer ones.
 import json
 import math
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import torch
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
@@ -42,6 +43,8 @@ class Tokenized:
 
     folder: Folder
     size: int
+    objective: Literal["masked"] = "masked"
+    """Of the models that are pre-trained with it."""
 
 
 @stage(name="vocabulary", version=1)

@@ -8,7 +8,7 @@ from stages.distillation.mask_options import MaskUnit
 from stages.errors import ConfigError
 
 MAX_MASK_RATE = 0.5
-"""Packing refuses a block in which fewer than this share of the positions could be masked ([SEP] and [UNK] cannot)."""
+"""Packing refuses a block in which fewer than this share of the positions could be masked (special tokens cannot)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class TokensConfig:
     """Tokens in a block, start and end tokens among them; at most the teacher's positions."""
     packing: Literal["documents", "stream"] = since("documents", before="stream")
     """documents: each document is read by itself, start and end token around it, as most teachers are taught; several
-    share a block. stream: documents run on, joined by [SEP], and attend to one another: for teachers taught so."""
+    share a block. stream: documents run on, joined by the token that ends one, and attend to one another: for teachers
+    taught so."""
     mask_unit: MaskUnit = since("token")
     """What is masked together: tokens one by one, whole words, or spans of words as SpanBERT's. Words are the
     tokenizer's own, and where `corpus.language` is zh jieba's; their borders are kept in the blocks. Held-out text is

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 INPUTS = ("input_ids", "attention_mask")
-"""What DistilBERT takes. A BERT's tokenizer gives `token_type_ids` too, unless its file says otherwise; transformers 4
-hands them on to the model, which refuses them."""
+"""What every student takes. A BERT's tokenizer gives `token_type_ids` too, unless its file says otherwise; transformers
+4 hands them on to the model, and one without a table of them refuses them."""
+TOKEN_TYPES = "token_type_ids"
 TRACES = ("is_local", "local_files_only")
 """What transformers 5 writes down of where a tokenizer was loaded from."""
 LENGTHS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of")
@@ -13,13 +14,15 @@ LENGTHS = ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of")
 _PATHS = ("name_or_path", "special_tokens_map_file", "tokenizer_file", "vocab_file", "cache_dir")
 
 
-def make_portable(folder: Path) -> None:
-    """Rewrite the tokenizer files that lie in `folder`: a student's inputs, no padding or truncation, no trace of the
+def make_portable(folder: Path, *, token_types: bool = False) -> None:
+    """Rewrite the tokenizer files that lie in `folder`: a student's inputs (`token_types` too, where it has a table of
+    them and the tokenizer gives them), no padding or truncation, no trace of the
     machine, and names that transformers 4 knows. What the tokenizer does to a text stays as it is."""
     file = folder / "tokenizer_config.json"
     left_out = (*TRACES, *LENGTHS, *_PATHS)
     said = {name: value for name, value in json.loads(file.read_bytes()).items() if name not in left_out}
-    said["model_input_names"] = list(INPUTS)
+    gives = said.get("model_input_names", [TOKEN_TYPES])  # where a file is silent, transformers' classes do
+    said["model_input_names"] = [*INPUTS, *([TOKEN_TYPES] if token_types and TOKEN_TYPES in gives else [])]
     if said.get("tokenizer_class") == "TokenizersBackend":
         said["tokenizer_class"] = "PreTrainedTokenizerFast"  # its name until 5, which knows both
     if isinstance(said.get("extra_special_tokens"), list):  # a table in 4, where the list has another name

@@ -7,7 +7,9 @@ import hashlib
 import io
 import json
 from collections.abc import Collection, Iterator
-from typing import Protocol
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, Protocol
 
 import numpy as np
 import ray
@@ -19,9 +21,10 @@ from stages.errors import InputError, unwrap
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
 from stages.tokens.config import TokensConfig
+from stages.tokens.loading import load_tokenizer
 from stages.tokens.packing.shard import Packed, pack_shard
 from stages.tokens.unknown import NOTICE_RATE, commonest, complaint
-from stages.tokens.vocabulary import Vocabulary, vocabulary_of
+from stages.tokens.vocabulary import TOKENIZER_FILES, Vocabulary, vocabulary_of
 
 
 class HasTokenizer(Protocol):
@@ -31,12 +34,18 @@ class HasTokenizer(Protocol):
     def folder(self) -> Folder:
         """Where `tokenizer.json` lies."""
 
+    @property
+    def objective(self) -> Literal["masked", "causal"]:
+        """What the model was, or is going to be, taught."""
+
 
 @stage(name="tokens", version=1)
 def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: StageContext) -> Blocks:
     """Tokenise and pack a corpus, one Ray Data task a document shard; `InputError` where nothing is left."""
     tokenizer_json = source.folder.read_bytes("tokenizer.json").decode()
-    vocabulary = vocabulary_of(tokenizer_json)
+    with TemporaryDirectory() as local:
+        source.folder.copy_to(Path(local), TOKENIZER_FILES)
+        vocabulary = vocabulary_of(load_tokenizer(local), causal=source.objective == "causal")
     names = [*corpus.shards, *corpus.heldout_shards]
     packed: dict[str, Packed] = {}
     for name, result in _pack_all(config, corpus, names, tokenizer_json, vocabulary, context.folder):
@@ -57,7 +66,7 @@ def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: St
         heldout_tokens=sum(p.kept for _, p in held),
         tail_tokens=sum(p.tail for p in packed.values()),
         refused_blocks=sum(p.refused for p in packed.values()),
-        unknown_rate=float(counts_V[vocabulary.unk_id] / max(1, counts_V.sum())),
+        unknown_rate=0.0 if (unk := vocabulary.unk_id) is None else float(counts_V[unk] / max(1, counts_V.sum())),
         heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
         text_unknown_rate=_unknown_rate(packed.values()),
         unknown_words=commonest([p.unknown_words for p in packed.values()]),
@@ -94,7 +103,7 @@ def _why_none(packed: list[Packed], config: TokensConfig, part: str) -> str:
     if rate > NOTICE_RATE:
         return f"{found}; {complaint(rate, commonest([p.unknown_words for p in packed]))}."
     if refused:
-        return f"{found}; special tokens, and the [SEP] after each document, cannot be."
+        return f"{found}; special tokens, and the one after each document, cannot be."
     return f"{found}; give more text, or lower tokens.block_length."
 
 

@@ -22,7 +22,7 @@ _SHOWN = 30
 class UnknownWords:
     """Counts a shard's tokens and those that are [UNK], and in a sample of its documents the words behind these."""
 
-    def __init__(self, tokenizer: Tokenizer, unk_id: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, unk_id: int | None) -> None:
         self.tokens = self.unknown = 0
         self._tokenizer, self._unk_id = tokenizer, unk_id
         self._words: Counter[str] = Counter()
@@ -36,7 +36,7 @@ class UnknownWords:
     def add(self, texts: Sequence[str], encoded: Sequence[Sequence[int]]) -> None:
         """Take in documents and the ids that they became."""
         for text, ids in zip(texts, encoded, strict=True):
-            unknown = ids.count(self._unk_id)
+            unknown = 0 if self._unk_id is None else ids.count(self._unk_id)
             self.tokens += len(ids)
             self.unknown += unknown
             if unknown and self._left > 0:
@@ -61,4 +61,4 @@ def commonest(counts: Sequence[Mapping[str, int]]) -> tuple[str, ...]:
 def complaint(rate: float, words: Sequence[str]) -> str:
     """What is unknown and what to look at, as a part of a sentence; `rate` is a share of the text's tokens."""
     named = f", most often {', '.join(map(repr, words))}" if words else ""
-    return f"{rate:.1%} of the text's tokens are unknown to the teacher's tokenizer ([UNK]){named}: {HINT}"
+    return f"{rate:.1%} of the text's tokens are unknown to the teacher's tokenizer{named}: {HINT}"

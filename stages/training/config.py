@@ -12,7 +12,7 @@ from stages.tokens.config import MAX_MASK_RATE
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How any masked language model is trained here. The defaults are the original DistilBERT's."""
+    """How any language model is trained here. The defaults are the original DistilBERT's."""
 
     steps: int | None = None
     """Optimiser steps; None: as many as `epochs` take."""
@@ -29,7 +29,8 @@ class TrainConfig:
     weight_decay: float = 0.0
     dropout: float = 0.1
     mask_rate: MaskRate = 0.15
-    """Share of a block's positions that are masked; or the first epoch's and the last's, linear between: 0.3,0.15."""
+    """Share of a block's positions that are masked; or the first epoch's and the last's, linear between: 0.3,0.15.
+    Of no account, as `mask_smoothing`, where the teacher is a GPT-2, which predicts the next token."""
     mask_smoothing: float = 0.7
     """Tokens are chosen with probability ∝ count^-smoothing; 0 is uniform."""
     precision: Precision = "auto"

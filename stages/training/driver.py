@@ -89,7 +89,8 @@ def train(
     rate that masks nothing, or a damaged shard; FloatingPointError where the gradients stay no finite numbers;
     `Preempted` once `context.should_stop()` and a checkpoint is written.
     """
-    if not all(masked_per_block(blocks.block_length, rate) for rate in ends_of(config.mask_rate)):
+    masks = not blocks.vocabulary.causal
+    if masks and not all(masked_per_block(blocks.block_length, rate) for rate in ends_of(config.mask_rate)):
         rule = f"masks none of the positions of a block of {blocks.block_length} tokens"
         raise ConfigError("distil.mask_rate", config.mask_rate, rule)
     if config.row_log and not context.folder.is_local:
@@ -101,7 +102,7 @@ def train(
     if usable.damaged:
         context.on_notice(f"{len(usable.damaged)} damaged block shards are left out: {', '.join(usable.damaged)}")
     plan = plan_of(config, usable.blocks, steps, context.seed)
-    if isinstance(config.mask_rate, tuple) and plan.epochs == 1:
+    if masks and isinstance(config.mask_rate, tuple) and plan.epochs == 1:
         context.on_notice(f"there is one epoch: all of it has the first distil.mask_rate, {config.mask_rate[0]}.")
     os.environ.update(CONTROLLER | os.environ)
     with listen(context, steps) as received:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from ray.data import ExecutionResources
 
 from stages.distillation.data.data_order import Plan, Window
-from stages.distillation.data.masking import Masked, MaskRule, mask
+from stages.distillation.data.masking import Masked, mask_rule
+from stages.distillation.data.next_token import NextToken, Rule, prepared
 from stages.distillation.data.rows import COLUMNS, Rows, joined
+from stages.distillation.mask_options import MaskRate, MaskUnit
 from stages.errors import InputError, unwrap
 from stages.storage import Folder, filesystem_of, read_through
 from stages.tokens.blocks import Blocks, Shard
@@ -49,7 +51,7 @@ class Share:
     folder: Folder
     shards: tuple[Shard, ...]
     plan: Plan
-    rule: MaskRule
+    rule: Rule
     seed: int
     streams: range
     first_step: int
@@ -71,12 +73,10 @@ class Share:
         batches = self.plan.window_batches(window, self.streams)
         rows = batches[piece.start - window.first_step : piece.end - window.first_step].ravel()
         blocks = read_rows(self.folder, self.shards, rows)
-        return rows, mask(blocks, rows, epoch=window.epoch, seed=self.seed, rule=self.rule)
+        return rows, prepared(blocks, rows, epoch=window.epoch, seed=self.seed, rule=self.rule)
 
 
-def share_of(
-    blocks: Blocks, plan: Plan, rule: MaskRule, *, seed: int, worker: int, workers: int, first_step: int
-) -> Share:
+def share_of(blocks: Blocks, plan: Plan, rule: Rule, *, seed: int, worker: int, workers: int, first_step: int) -> Share:
     """The part that `worker` of `workers` has in `plan`, from `first_step` on."""
     return Share(
         folder=blocks.folder,
@@ -123,6 +123,32 @@ def stream(share: Share) -> Iterator[tuple[NDArray[np.int64], Masked]]:
             yield batch["rows"], found
     except ray.exceptions.RayError as error:
         raise unwrap(error) from error
+
+
+def rule_for(
+    blocks: Blocks,
+    counts_V: NDArray[np.int64],
+    *,
+    rate: MaskRate,
+    smoothing: float,
+    epochs: int = 1,
+    unit: MaskUnit = "token",
+) -> Rule:
+    """What of the blocks is asked for: of a masked model's what `mask_rule` says, of a causal model's the next token,
+    and nothing is left to be said."""
+    vocabulary = blocks.vocabulary
+    if vocabulary.mask_id is None:
+        return NextToken(blocks.block_length, vocabulary.pad_id)
+    return mask_rule(
+        counts_V,
+        special_ids=vocabulary.special_ids,
+        mask_id=vocabulary.mask_id,
+        block_length=blocks.block_length,
+        rate=rate,
+        epochs=epochs,
+        smoothing=smoothing,
+        unit=unit,
+    )
 
 
 def read_rows(folder: Folder, shards: tuple[Shard, ...], rows: NDArray[np.int64]) -> Rows:

@@ -20,11 +20,11 @@ from stages.training.session import Session
 
 
 def placeholder(session: Session, rows: int) -> Batch:
-    """A micro-batch of nothing but [MASK], for passes whose gradients are thrown away; with as many masked positions as
-    a block ever has."""
-    length, masked = session.job.blocks.block_length, max(session.rule.by_epoch)
-    ids = np.full((rows, length), session.rule.mask_id, dtype=np.int32)
-    positions = np.tile(np.arange(1, masked + 1, dtype=np.int32), (rows, 1))
+    """A micro-batch of one token over and over, for passes whose gradients are thrown away; as many positions are asked
+    as a block ever has."""
+    length, masked = session.job.blocks.block_length, session.rule.most
+    ids = np.full((rows, length), session.rule.filler_id, dtype=np.int32)
+    positions = np.tile(np.arange(length - 1 - masked, length - 1, dtype=np.int32), (rows, 1))
     segments = np.ones_like(ids, dtype=np.int16) if session.job.blocks.packing == "documents" else None
     return micro_batches(Masked(ids, positions, ids[:, :masked], segments), rows, session.arithmetic.device)[0]
 

@@ -69,7 +69,7 @@ class Log:
             "tokens_per_second": self.steps * session.counts(done - 1).positions * session.job.blocks.fill / seconds,
             "epoch": done / session.job.plan.steps_per_epoch,
         }
-        if isinstance(session.job.config.mask_rate, tuple):
+        if isinstance(session.job.config.mask_rate, tuple) and not session.job.blocks.vocabulary.causal:
             plan = session.job.plan
             epoch = plan.epoch_of(done - 1)
             metrics["mask_rate"] = rate_in(epoch, epochs=plan.epochs, rate=session.job.config.mask_rate)

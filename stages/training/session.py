@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from stages.distillation.data.masking import MaskRule
-from stages.distillation.models.family import MaskedLM
+from stages.distillation.data.next_token import Rule
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.step import Arithmetic, Counts
 from stages.evaluation.heldout import Heldout
 from stages.training.channel import ChannelWriter
@@ -26,10 +26,10 @@ class Session:
     arithmetic: Arithmetic
     module: nn.Module
     """The `DistillationModule`, inside DDP where there are several workers."""
-    model: MaskedLM
-    teacher: MaskedLM | None
+    model: LanguageModel
+    teacher: LanguageModel | None
     optimizer: torch.optim.Optimizer
-    rule: MaskRule
+    rule: Rule
     held: Heldout | None
     """On rank 0 only."""
     state: TrainState

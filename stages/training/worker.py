@@ -19,11 +19,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import micro_batches
-from stages.distillation.data.masking import Masked, MaskRule, mask_rule
+from stages.distillation.data.masking import Masked
+from stages.distillation.data.next_token import Rule
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.hardware import dtype_of, keep_freed_memory
 from stages.distillation.losses import gpu as losses_gpu
 from stages.distillation.models.compiled import compile_blocks, uncompiled
-from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.frozen import freeze
 from stages.distillation.schedule import dropout_seed, learning_rate_factor
 from stages.distillation.step import Arithmetic, DistillationModule, accumulate, adamw, update
@@ -34,7 +35,7 @@ from stages.training.channel import ChannelWriter, Failed, Resumed, Stopped
 from stages.training.checkpoints import checkpoint
 from stages.training.checkpoints.checkpoint import TrainState
 from stages.training.job import Job
-from stages.training.loader import Share, share_of, stream
+from stages.training.loader import Share, rule_for, share_of, stream
 from stages.training.micro_batch import micro_batch_of, placeholder
 from stages.training.reporting import Log
 from stages.training.session import Session
@@ -158,7 +159,7 @@ def begin(job: Job, channel: ChannelWriter, rank: int, workers: int) -> Session:
     return session
 
 
-def loaded(job: Job, device: torch.device, dtype: torch.dtype) -> tuple[MaskedLM, MaskedLM | None]:
+def loaded(job: Job, device: torch.device, dtype: torch.dtype) -> tuple[LanguageModel, LanguageModel | None]:
     """What learns, in fp32 at least and with the config's dropout, and its teacher, if any, in the products' dtype."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     model = load_model(job.task.start, wide, device, dropout=job.config.dropout).train()
@@ -218,14 +219,11 @@ def row_log(session: Session) -> Iterator[Callable[[int, NDArray[np.int64]], Non
         yield lambda step, rows: print(step, *rows, sep=",", file=file)
 
 
-def rule_of(job: Job) -> MaskRule:
-    """The mask rule that the training blocks' vocabulary counts give."""
-    vocabulary = job.blocks.vocabulary
-    return mask_rule(
+def rule_of(job: Job) -> Rule:
+    """What of the training blocks is asked for, in each epoch."""
+    return rule_for(
+        job.blocks,
         job.blocks.counts(),
-        special_ids=vocabulary.special_ids,
-        mask_id=vocabulary.mask_id,
-        block_length=job.blocks.block_length,
         rate=job.config.mask_rate,
         epochs=job.plan.epochs,
         smoothing=job.config.mask_smoothing,

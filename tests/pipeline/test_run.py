@@ -14,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline import recipes
 from pipeline.cli.console import Console
-from pipeline.cli.fill import guesses
+from pipeline.cli.fill import filled
 from pipeline.config.schema import PipelineConfig, from_yaml, to_yaml
 from pipeline.records.products import Products
 from pipeline.records.workdir import begin_run
@@ -130,11 +130,11 @@ def test_fill_gives_the_model_s_own_five_best(ran: Ran) -> None:
     batch = words("w1 w2 [MASK] w4", return_tensors="pt", return_token_type_ids=False)
     with torch.no_grad():
         best = model.eval()(**batch).logits[0, 3].softmax(-1).topk(5)
-    found = guesses(folder, "w1 w2 [MASK] w4")[0]
+    found = filled(folder, "w1 w2 [MASK] w4").guesses[0]
     assert [guess.token for guess in found] == [words.decode([i]) for i in best.indices]
     assert [guess.probability for guess in found] == pytest.approx(best.values.tolist())
     with pytest.raises(InputError, match=r"has no \[MASK\]"):
-        guesses(folder, "w1 w2")
+        filled(folder, "w1 w2")
 
 
 def test_run_bad_input_is_refused_before_anything_is_written(tiny_config: PipelineConfig, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from published import tiny_tokenizer
 from tiny import WORDS, tiny_bert
 
 from stages.context import StageContext
-from stages.models import load_tokenizer
 from stages.storage import Folder
 from stages.teacher.config import TeacherConfig
 from stages.teacher.stage import fetch
+from stages.tokens.loading import load_tokenizer
 
 
 @pytest.fixture

@@ -11,37 +11,57 @@ from torch import Tensor
 from stages.distillation.data.masking import Masked
 from stages.distillation.data.rows import PADDING, places
 from stages.distillation.data.segments import Segments
+from stages.distillation.losses.formulas import IGNORE
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A masked micro-batch on the device: ids as both models read them, masked positions, what stood there, and where
-    the pieces of its blocks lie (None: each is one line without padding)."""
+    """A micro-batch on the device: ids as both models read them, the positions at which a token is asked for, which
+    one it is, and where the pieces of its blocks lie (None: each is one line without padding)."""
 
     input_ids_RL: Tensor
     positions_RM: Tensor
     labels_RM: Tensor
+    """`IGNORE` where, after all, none is asked for: behind a piece's last token."""
     segments: Segments | None = None
+    asked_A: Tensor | None = None
+    """Indices, in the flattened (R · M) and ascending, of the labels that are not `IGNORE`; None: all."""
 
     def first(self, device: torch.device) -> "Batch":
         """Its first row alone, on `device`."""
         segments = None if self.segments is None else self.segments.first(device)
         ids, positions, labels = (t[:1].to(device) for t in (self.input_ids_RL, self.positions_RM, self.labels_RM))
-        return Batch(ids, positions, labels, segments)
+        asked = None if self.asked_A is None else self.asked_A[self.asked_A < labels.shape[1]].to(device)
+        return Batch(ids, positions, labels, segments, asked)
 
-    def masked_index(self) -> Tensor:
-        """Indices (R · M,) of the masked positions in the flattened (R · L) batch."""
+    def asked_index(self) -> Tensor:
+        """Indices (A,), in the flattened (R · L) batch, of the positions at which a token is asked for: R · M of them,
+        less those with the label `IGNORE`."""
         rows, length = self.input_ids_RL.shape
         starts = torch.arange(0, rows * length, length, device=self.input_ids_RL.device).unsqueeze(1)
-        return (starts + self.positions_RM).flatten()
+        index = (starts + self.positions_RM).flatten()
+        return index if self.asked_A is None else index[self.asked_A]
+
+    def labels(self) -> Tensor:
+        """The tokens that are asked for, (A,)."""
+        labels = self.labels_RM.flatten()
+        return labels if self.asked_A is None else labels[self.asked_A]
 
 
 def micro_batches(masked: Masked, size: int, device: torch.device) -> list[Batch]:
     """A worker's rows of one global batch, cut into micro-batches on its device."""
     tensors = [on_device(a, device).split(size) for a in (masked.input_ids_RL, masked.positions_RM, masked.labels_RM)]
     ids, positions, labels = tensors
-    borders = None if masked.segments_RL is None else _segments(masked.segments_RL, size, device)
-    return [Batch(ids[i], positions[i], labels[i], None if borders is None else borders[i]) for i in range(len(ids))]
+    nothing: list[None] = [None] * len(ids)
+    borders = nothing if masked.segments_RL is None else _segments(masked.segments_RL, size, device)
+    asked = [_asked(masked.labels_RM[start : start + size], device) for start in range(0, len(masked.labels_RM), size)]
+    return [Batch(*found) for found in zip(ids, positions, labels, borders, asked, strict=True)]
+
+
+def _asked(labels_RM: NDArray[np.int32], device: torch.device) -> Tensor | None:
+    """Counted here, on the host, as pieces are."""
+    counts = labels_RM.ravel() != IGNORE
+    return None if counts.all() else on_device(np.flatnonzero(counts), device)
 
 
 def _segments(segments_RL: NDArray[np.int16], size: int, device: torch.device) -> list[Segments]:

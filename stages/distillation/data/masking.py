@@ -22,8 +22,9 @@ AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Masked:
-    """A masked batch. `input_ids_RL` is what both models read; `labels_RM` is what stood at `positions_RM`; where the
-    pieces lie (None: no borders) is as in `Rows`."""
+    """A masked batch. `input_ids_RL` is what both models read; `labels_RM` is what stood at `positions_RM`, or stands
+    behind them where the next token is asked for (`next_token.py`); where the pieces lie (None: no borders) is as in
+    `Rows`."""
 
     input_ids_RL: NDArray[np.int32]
     positions_RM: NDArray[np.int32]
@@ -43,6 +44,16 @@ class MaskRule:
     by_epoch: tuple[int, ...]
     """M in each epoch, and the last's in any further one."""
     unit: MaskUnit = "token"
+
+    @property
+    def filler_id(self) -> int:
+        """What blocks are filled with whose gradients are thrown away."""
+        return self.mask_id
+
+    @property
+    def most(self) -> int:
+        """The largest M of any epoch."""
+        return max(self.by_epoch)
 
     def masked(self, epoch: int) -> int:
         """M: how many positions of a block are masked in `epoch`, whatever the block, the worker and the unit."""

@@ -31,8 +31,3 @@ class Segments:
     def together_R1LL(self) -> Tensor:
         """Whether two positions are of one piece, (R, 1, L, L) bool."""
         return (self.numbers_RL.unsqueeze(2) == self.numbers_RL.unsqueeze(1)).unsqueeze(1)
-
-    def added_R1LL(self, dtype: torch.dtype) -> Tensor:
-        """The same as what is added to attention's logits: 0, or the dtype's lowest number between two pieces."""
-        apart = self.together_R1LL().logical_not_()
-        return torch.zeros(apart.shape, dtype=dtype, device=apart.device).masked_fill_(apart, torch.finfo(dtype).min)

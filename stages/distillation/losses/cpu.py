@@ -8,6 +8,7 @@ from dataclasses import astuple
 import torch
 from torch import Tensor
 
+from stages.distillation.hardware import KEPT_BYTES
 from stages.distillation.losses.formulas import IGNORE, Coefficients, Gradients
 from stages.distillation.losses.head import Head
 
@@ -15,11 +16,20 @@ CHUNK = 512
 """Positions whose logits exist at a time: 31 MB a model in bf16 at V = 30,522. Every chunk adds to the head's weight
 gradient, (V, D) in fp32: with fewer positions in a chunk that traffic costs more than its product."""
 
+CHUNK_BYTES = 1 << 27
+"""Of one model's logits that exist at a time, at most: the 250,002 words of XLM-R leave a chunk 268 positions in bf16,
+the 50,257 of GPT-2 all of `CHUNK`."""
+
 WORDS = 4096
 """Rows of the head's weight gradient, (V, D), whose product is made, and then added in fp32, at a time."""
 
 SLAB = 1 << 19
 """Logits that go through softmax and gradient at a time, so that they stay in the caches."""
+
+
+def reads_tiles(weight_VD: Tensor) -> bool:
+    """Whether a frozen decoder's tiles would be read for a whole chunk: its logits may not be too large for that."""
+    return CHUNK * len(weight_VD) * weight_VD.dtype.itemsize <= KEPT_BYTES
 
 
 def gradients(
@@ -35,7 +45,8 @@ def gradients(
     term alone); `labels_N` is `IGNORE` where the masked-LM term does not count. Logits have `hidden_ND`'s dtype, every
     sum at least fp32.
     """
-    dtype, chunk = hidden_ND.dtype, max(1, min(CHUNK, len(hidden_ND)))
+    dtype = hidden_ND.dtype
+    chunk = max(1, min(CHUNK, CHUNK_BYTES // (len(head.bias_V) * dtype.itemsize), len(hidden_ND)))
     student, theirs = head.to(dtype), None if teacher is None else teacher[1].to(dtype)
     wide = torch.promote_types(dtype, torch.float32)
     grad_hidden = torch.empty_like(hidden_ND)

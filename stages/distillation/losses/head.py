@@ -23,8 +23,11 @@ class Head:
 
     @classmethod
     def of(cls, decoder: Any) -> "Head":
-        """The tensors of an `nn.Linear` or a `TiledLinear`, its own, so that gradients reach them."""
-        return cls(decoder.weight, decoder.bias, getattr(decoder, "tiles_OI", None))
+        """The tensors of an `nn.Linear` or a `TiledLinear`, its own, so that gradients reach them; zeros where there is
+        no bias."""
+        weight = decoder.weight
+        bias = weight.new_zeros(len(weight)) if decoder.bias is None else decoder.bias
+        return cls(weight, bias, getattr(decoder, "tiles_OI", None))
 
     def to(self, dtype: torch.dtype) -> "Head":
         """Detached, in `dtype`: cast once for all chunks. Tiles are of the weight's dtype, so another has none."""

@@ -4,10 +4,10 @@
 
 The triple loss (DistilBERT, section 3) is two terms of three parts: the two over the vocabulary share one pass. A term
 with a weight of 0 is no part of the list: it is neither computed nor reported, and where no term of a list asks for the
-teacher, none is run. Masked-LM alone is always there: a head without gradients is an error to DDP. Another loss (of a
-causal model, of relations) is another function here.
+teacher, none is run. Masked-LM alone is always there: a head without gradients is an error to DDP. Another loss (of
+relations, say) is another function here.
 
-Shapes: N positions of the micro-batch that are no padding, M masked ones among them, D width.
+Shapes: N positions of the micro-batch that are no padding, A of them at which a token is asked for, D width.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,27 +18,28 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.losses.formulas import IGNORE, Coefficients
 from stages.distillation.losses.head import Head
 from stages.distillation.losses.triple import cosine_distance, vocabulary_losses
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.family import MaskedLM, decoder, head_input
+from stages.distillation.models.parts import decoder, head_input
 
 Count = Literal["positions", "masked"]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What both models gave for a micro-batch: last hidden states where the text is (padding left out), which of them
-    are of masked positions, and what stood there."""
+    """What both models gave for a micro-batch: last hidden states where the text is (padding left out), at which of
+    them a token is asked for, and which it is: what stood at a masked position, or, for causal models, the next."""
 
-    model: MaskedLM
+    model: LanguageModel
     hidden_ND: Tensor
-    teacher: MaskedLM | None
+    teacher: LanguageModel | None
     teacher_ND: Tensor | None
     """None where the list of terms asks for no teacher."""
-    masked_M: Tensor
-    labels_M: Tensor
+    asked_A: Tensor
+    labels_A: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +91,12 @@ def _taught_vocabulary(
     temperature: float, everywhere: bool, outputs: Outputs, coefficients: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """KL at every position or at masked ones, and cross-entropy at masked ones: one pass over both heads."""
-    hidden, theirs, index, labels = outputs.hidden_ND, outputs.teacher_ND, outputs.masked_M, outputs.labels_M
+    hidden, theirs, index, labels = outputs.hidden_ND, outputs.teacher_ND, outputs.asked_A, outputs.labels_A
     assert outputs.teacher is not None, "a term that is taught gets a teacher"
     assert theirs is not None, "and its hidden states"
     if everywhere:
         labels = torch.full((len(hidden),), IGNORE, device=hidden.device)
-        labels[index] = outputs.labels_M
+        labels[index] = outputs.labels_A
     else:
         hidden, theirs = hidden[index], theirs[index]
     with torch.no_grad():
@@ -105,13 +106,17 @@ def _taught_vocabulary(
 
 def _vocabulary(outputs: Outputs, coefficients: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Cross-entropy at masked positions, without a teacher."""
-    hidden = outputs.hidden_ND[outputs.masked_M]
-    loss, sums = _through_head(outputs.model, hidden, outputs.labels_M, Coefficients(1.0, 0.0, *coefficients), None)
+    hidden = outputs.hidden_ND[outputs.asked_A]
+    loss, sums = _through_head(outputs.model, hidden, outputs.labels_A, Coefficients(1.0, 0.0, *coefficients), None)
     return loss, sums[1:]
 
 
 def _through_head(
-    model: MaskedLM, hidden: Tensor, labels: Tensor, coefficients: Coefficients, teacher: tuple[Tensor, Head] | None
+    model: LanguageModel,
+    hidden: Tensor,
+    labels: Tensor,
+    coefficients: Coefficients,
+    teacher: tuple[Tensor, Head] | None,
 ) -> tuple[Tensor, Tensor]:
     into = head_input(model, hidden).to(logits_dtype(hidden))
     return vocabulary_losses(into, Head.of(decoder(model)), labels, coefficients, teacher)

@@ -22,7 +22,9 @@ class Documents:
         start, end = self.cutter.start, self.cutter.end
         cut = self.cutter.cut(texts)
         rows = self.fit.add(piece.within(start, end) for pieces in cut for piece in pieces)
-        return [list(chain.from_iterable(piece.ids for piece in pieces)) for pieces in cut], rows
+        whole = [list(chain.from_iterable(piece.ids for piece in pieces)) for pieces in cut]
+        closing = len(self.cutter.closing)
+        return [ids[: len(ids) - closing] for ids in whole], rows
 
     def finish(self) -> Rows:
         return self.fit.finish()

@@ -26,11 +26,14 @@ class Cutter:
     tokenizer: Tokenizer
     start: tuple[int, ...]
     end: tuple[int, ...]
+    """Of every piece."""
     length: int
     language: str
     """Of the text, for the ends of its sentences: ISO 639-1."""
     borders: Borders | None = None
     """How words are found, where their borders are kept."""
+    closing: tuple[int, ...] = ()
+    """Put behind a document's last token, before it is cut: what a causal model learns to end with."""
 
     @property
     def inner(self) -> int:
@@ -44,8 +47,8 @@ class Cutter:
         short = [i for i, text in enumerate(texts) if fast and len(text) <= _SURELY_LONG * self.inner]
         encoded = self.tokenizer.encode_batch_fast([texts[i] for i in short], add_special_tokens=False)
         for i, one in zip(short, encoded, strict=True):
-            if len(ids := one.ids) <= self.inner:
-                found[i] = [Tokens(ids)] if ids else []
+            if len(ids := one.ids) + len(self.closing) <= self.inner:
+                found[i] = [Tokens(ids).within((), self.closing)] if ids else []
         rest = [i for i, pieces in enumerate(found) if pieces is None]
         placed = self.tokenizer.encode_batch([texts[i] for i in rest], add_special_tokens=False)
         cut = {i: self._pieces(texts[i], one) for i, one in zip(rest, placed, strict=True)}
@@ -53,12 +56,15 @@ class Cutter:
 
     def _pieces(self, text: str, encoded: Encoding) -> list[Tokens]:
         found = tokens_of(text, encoded, self.borders)
+        if not len(found):
+            return []
+        found = found.within((), self.closing)
         if len(found) <= self.inner:
-            return [found] if len(found) else []
+            return [found]
         # A byte-level token may hold the space before its word: a sentence begins with the first token that ends in it.
         ends, words = [end for _, end in encoded.offsets], encoded.word_ids
         sentences = [bisect_right(ends, start) for start in sentence_starts(text, self.language)]
-        new_words = [i for i in range(1, len(found)) if words[i] != words[i - 1]]
+        new_words = [i for i in range(1, len(words)) if words[i] != words[i - 1]]
         return [found.between(begin, end) for begin, end in spans(len(found), self.inner, sentences, new_words)]
 
 
@@ -89,12 +95,25 @@ def _last(places: Sequence[int], after: int, upto: int) -> int | None:
 def cutter(
     tokenizer: Tokenizer, vocabulary: Vocabulary, length: int, language: str, borders: Borders | None = None
 ) -> Cutter:
-    """With the start and end tokens that the tokenizer itself puts around a text; BERT's where its file names none."""
-    found = tokenizer.encode("a", add_special_tokens=True)
+    """With the start and end tokens that the tokenizer itself puts around a text; where its file names none, with the
+    tokens of those roles. For a causal model the end is a document's alone."""
+    found = tokenizer.encode(_some_word(tokenizer, vocabulary), add_special_tokens=True)
     text = [i for i, added in enumerate(found.special_tokens_mask) if not added]
-    start, end = [vocabulary.cls_id], [vocabulary.sep_id]
+    start, end = [] if vocabulary.cls_id is None else [vocabulary.cls_id], [vocabulary.sep_id]
     if text and len(text) < len(found.ids):
-        start, end = found.ids[: text[0]], found.ids[text[-1] + 1 :]
+        start, end = found.ids[: text[0]], found.ids[text[-1] + 1 :] or (end if vocabulary.causal else [])
     return Cutter(
-        tokenizer=tokenizer, start=tuple(start), end=tuple(end), length=length, language=language, borders=borders
+        tokenizer=tokenizer,
+        start=tuple(start),
+        end=() if vocabulary.causal else tuple(end),
+        length=length,
+        language=language,
+        borders=borders,
+        closing=tuple(end) if vocabulary.causal else (),
     )
+
+
+def _some_word(tokenizer: Tokenizer, vocabulary: Vocabulary) -> str:
+    """One that the vocabulary has: a tokenizer of whole words that knows no unknown one takes no other."""
+    words = tokenizer.get_vocab(with_added_tokens=True)
+    return min((word for word, number in words.items() if number not in vocabulary.special_ids), default="a")

@@ -1,13 +1,14 @@
 """One document shard to one Parquet file of blocks, in bounded memory.
 
 `documents`: every document is read by itself, as the teacher's tokenizer delivers it; several, or their pieces, share a
-block, whose end is padding that weighs nothing (`pieces.py`, `best_fit.py`). `stream`: RoBERTa's full sentences
-(section 4.2); documents are tokenised whole, joined by [SEP] and cut to length, every block is `[CLS] … [SEP]` without
-padding, and what is left at a shard's end is dropped and counted.
+block, whose end is padding that weighs nothing (`pieces.py`, `best_fit.py`). `stream`: documents are tokenised whole,
+joined by the token that ends one and cut to length, without padding, and what is left at a shard's end is dropped and
+counted (`stream.py`).
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from stages.corpus.documents import documents, number_of_documents
 from stages.distillation.data.rows import Rows
+from stages.errors import InputError
 from stages.storage import Folder, filesystem_of
 from stages.tokens.config import MAX_MASK_RATE, TokensConfig
 from stages.tokens.packing.documents import Documents
@@ -82,7 +84,8 @@ def pack_shard(
 ) -> Packed:
     """Pack one document shard into one Parquet file of blocks, in bounded memory; `halved`: no document of its first
     half shares a block with one of its second."""
-    tokenizer = text_tokenizer(tokenizer_json)
+    with _readable(name):
+        tokenizer = text_tokenizer(tokenizer_json, vocabulary)
     unknown = UnknownWords(tokenizer, vocabulary.unk_id)
     borders = borders_of(config, tokenizer_json, language)
     packer: Packer = (
@@ -95,7 +98,8 @@ def pack_shard(
     with filesystem.open_output_stream(path) as sink, _Writer(sink, config, vocabulary) as writer:
         half = None
         for texts, at_the_middle in _parts(source, name, number_of_documents(source, name) // 2 if halved else 0):
-            encoded, rows = packer.add(texts)
+            with _readable(name):
+                encoded, rows = packer.add(texts)
             unknown.add(texts, encoded)
             writer.write(rows)
             if at_the_middle:
@@ -115,6 +119,19 @@ def pack_shard(
         unknown_words=unknown.words,
         words=writer.words,
     )
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # the one class that tokenizers raises
+            raise
+        raise InputError(
+            f"the teacher's tokenizer cannot read a document of {name} ({str(error).splitlines()[0]}); give text of "
+            "its words alone, or a tokenizer with an unknown word."
+        ) from error
 
 
 def _parts(source: Folder, name: str, middle: int) -> Iterator[tuple[list[str], bool]]:
@@ -138,9 +155,10 @@ def schema_of(config: TokensConfig) -> pa.Schema:
     return pa.schema([pa.field(n, pa.list_(t, config.block_length), nullable=False) for n, t in types.items()])
 
 
-def maskable(ids_RL: NDArray[np.int32], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """How many positions of each block could be masked, (R,)."""
-    return (~np.isin(ids_RL, vocabulary.special_ids)).sum(axis=1)
+def usable(ids_RL: NDArray[np.int32], vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    """Of which blocks enough positions could be masked, (R,); a causal model has use for each that has a text."""
+    maskable_R = (~np.isin(ids_RL, vocabulary.special_ids)).sum(axis=1)
+    return maskable_R > 0 if vocabulary.causal else maskable_R >= MAX_MASK_RATE * (ids_RL.shape[1] - 2)
 
 
 class _Writer:
@@ -163,7 +181,7 @@ class _Writer:
 
     def write(self, rows: Rows) -> None:
         """Blocks, in whole row groups."""
-        keep_R = maskable(rows.ids_RL, self.vocabulary) >= MAX_MASK_RATE * (self.config.block_length - 2)
+        keep_R = usable(rows.ids_RL, self.vocabulary)
         self.refused += int((~keep_R).sum())
         rows = rows[keep_R]
         self.rows += len(rows)

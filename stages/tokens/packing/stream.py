@@ -1,4 +1,4 @@
-"""All documents in one stream: RoBERTa's full sentences (section 4.2)."""
+"""All documents in one stream: RoBERTa's full sentences (section 4.2), GPT-2's running text."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,15 @@ from stages.tokens.vocabulary import Vocabulary
 
 
 class Stream:
-    """A `Packer` of the packing `stream`: joins documents by [SEP] and cuts the line; keeps what has filled no block
-    yet."""
+    """A `Packer` of the packing `stream`: joins documents by the token that ends one and cuts the line; keeps what has
+    filled no block yet. A masked model's blocks have a start and an end token around them, a causal one's nothing."""
 
     def __init__(
         self, tokenizer: Tokenizer, block_length: int, vocabulary: Vocabulary, borders: Borders | None = None
     ) -> None:
-        self.tokenizer, self.inner, self.vocabulary, self.borders = tokenizer, block_length - 2, vocabulary, borders
+        self.tokenizer, self.vocabulary, self.borders = tokenizer, vocabulary, borders
+        self.length, self.start = block_length, 0 if vocabulary.cls_id is None else 1
+        self.inner = block_length - 2 * self.start
         self.line: list[int] = []
         self.begins: list[int] = []
         """Of the tokens in `line`, which begin a word; empty where nobody asks."""
@@ -39,21 +41,23 @@ class Stream:
                 self.line.extend(joined.ids)
                 self.begins.extend(joined.begins or ())
         full = len(self.line) // self.inner
-        blocks_RL = np.empty((full, self.inner + 2), dtype=np.int32)
-        blocks_RL[:, 0], blocks_RL[:, -1] = self.vocabulary.cls_id, self.vocabulary.sep_id
-        blocks_RL[:, 1:-1] = np.array(self.line[: full * self.inner], dtype=np.int32).reshape(full, self.inner)
+        blocks_RL = np.empty((full, self.length), dtype=np.int32)
+        if self.vocabulary.cls_id is not None:
+            blocks_RL[:, 0], blocks_RL[:, -1] = self.vocabulary.cls_id, self.vocabulary.sep_id
+        line = np.array(self.line[: full * self.inner], dtype=np.int32)
+        blocks_RL[:, self.start : self.start + self.inner] = line.reshape(full, self.inner)
         del self.line[: full * self.inner]
         return [one.ids for one in encoded], Rows(blocks_RL, None, self._words(full))
 
     def finish(self) -> Rows:
-        return Rows(np.empty((0, self.inner + 2), dtype=np.int32), None, self._words(0))
+        return Rows(np.empty((0, self.length), dtype=np.int32), None, self._words(0))
 
     def _words(self, full: int) -> NDArray[np.uint8] | None:
         """Where words begin in the next `full` blocks; one that a block's end cuts begins anew in the next."""
         if self.borders is None:
             return None
-        words_RL = np.ones((full, self.inner + 2), dtype=np.uint8)
+        words_RL = np.ones((full, self.length), dtype=np.uint8)
         begins = np.array(self.begins[: full * self.inner], dtype=np.uint8).reshape(full, self.inner)
-        words_RL[:, 2:-1] = begins[:, 1:]
+        words_RL[:, self.start + 1 : self.start + self.inner] = begins[:, 1:]
         del self.begins[: full * self.inner]
         return words_RL

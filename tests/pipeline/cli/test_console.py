@@ -99,6 +99,7 @@ def test_score_table_has_the_three_models_and_what_was_kept() -> None:
         )
 
     report = SimpleNamespace(
+        objective="masked",
         teacher=score(0.45, 3.1, 5_400_000, 8.0),
         student_at_init=score(0.28, 4.4, 3_800_000, 4.0),
         student=score(0.41, 3.4, 3_800_000, 4.0),

@@ -21,7 +21,9 @@ from pipeline.run import prepared
 from stages.context import StageContext
 from stages.corpus.sources import hub as datasets
 from stages.errors import InputError
-from stages.teacher import stage as teachers
+from stages.teacher import source
+from stages.teacher.fitness import preflight as checks
+from stages.teacher.stage import fetch
 
 NOBODY = "http://127.0.0.1:9"
 MODEL, WORDS = "some/bert", "some/words"
@@ -122,13 +124,13 @@ def test_a_cached_teacher_asked_a_hub_out_of_reach_for_minutes_and_now_nobody(
     config: PipelineConfig, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = pin(config, [])
-    teachers.fetch(ready.teacher, StageContext(folder=config.root / "teacher/once", seed=0))
+    fetch(ready.teacher, StageContext(folder=config.root / "teacher/once", seed=0))
     hub.asked.clear()
-    teachers.check(ready.teacher)
+    checks.check(ready.teacher)
     assert hub.asked == []
     answering(NOBODY, monkeypatch)
     begun = time.monotonic()
-    made = teachers.fetch(ready.teacher, StageContext(folder=config.root / "teacher/again", seed=0))
+    made = fetch(ready.teacher, StageContext(folder=config.root / "teacher/again", seed=0))
     assert time.monotonic() - begun < 5
     assert made.name == MODEL
     for name in ("config.json", "tokenizer_config.json"):
@@ -139,12 +141,12 @@ def test_a_cached_teacher_asked_a_hub_out_of_reach_for_minutes_and_now_nobody(
 def test_a_cached_teacher_whose_commit_nobody_noted_is_the_cache_s(
     config: PipelineConfig, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    teachers.check(config.teacher)  # by its branch, as any program of transformers would
-    teachers.fetch(config.teacher, StageContext(folder=config.root / "teacher/once", seed=0))
+    checks.check(config.teacher)  # by its branch, as any program of transformers would
+    fetch(config.teacher, StageContext(folder=config.root / "teacher/once", seed=0))
     answering(NOBODY, monkeypatch)
     begun, said = time.monotonic(), []
     found, _ = pinned(config, Path(config.workdir), said.append)
-    teachers.check(found.teacher)
+    checks.check(found.teacher)
     assert time.monotonic() - begun < 5
     assert commits(found) == ("", hub.main["models", MODEL]), "and of the text it knows nothing"
     (line,) = said
@@ -155,11 +157,11 @@ def test_a_teacher_that_is_cached_in_part_is_refused_within_seconds_where_the_hu
     config: PipelineConfig, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ready = pin(config, [])
-    teachers.check(ready.teacher)  # reads all but the weights
+    checks.check(ready.teacher)  # reads all but the weights
     answering(NOBODY, monkeypatch)
     begun = time.monotonic()
     with pytest.raises(InputError, match=r"the hub does not answer for model 'some/bert'.*give a folder"):
-        teachers.check(ready.teacher)
+        checks.check(ready.teacher)
     assert time.monotonic() - begun < 5
 
 
@@ -181,9 +183,9 @@ def test_teacher_fetched_by_its_branch_before_there_were_pins_goes_on_to_count(c
     workdir = Path(config.workdir)
     workdir.mkdir()
     (workdir / "config.yaml").write_text(to_yaml(config))
-    known = identify("teacher", 1, config.teacher, outside=teachers.identity(config.teacher))
+    known = identify("teacher", 1, config.teacher, outside=source.identity(config.teacher))
     folder = config.root / "teacher" / fingerprint(known)
-    made = teachers.fetch(config.teacher, StageContext(folder=folder, seed=0))
+    made = fetch(config.teacher, StageContext(folder=folder, seed=0))
     write_record(
         folder,
         Record(

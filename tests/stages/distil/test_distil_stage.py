@@ -22,7 +22,7 @@ def test_untouched_student_of_a_berts_tokenizer_gets_no_token_type_ids_that_it_d
     BertTokenizer(vocab=vocabulary).save_pretrained(tmp_path / "teacher")
     teacher = described(Folder(str(tmp_path / "teacher")), tiny_bert(), "tiny")
     context = StageContext(folder=Folder(str(tmp_path)), seed=0)
-    start, _ = untouched(DistilConfig(), teacher, (0,), blocks, context)
+    start, _, _ = untouched(DistilConfig(layers=(0,)), teacher, blocks, context)
     batch = AutoTokenizer.from_pretrained(start.path)("w1 w2", return_tensors="pt")
     assert set(batch) == {"input_ids", "attention_mask"}
     assert batch["input_ids"].tolist() == [[2, vocabulary["w1"], vocabulary["w2"], 3]]

@@ -12,9 +12,10 @@ from transformers import AutoModelForMaskedLM
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import Masked, MaskRule, mask
 from stages.distillation.data.rows import Rows, places
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.compiled import compile_blocks, uncompiled
-from stages.distillation.models.family import MaskedLM, encode
+from stages.distillation.models.parts import encode
 from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.models.student import take_blocks
 from stages.distillation.score import compare, predict, score
@@ -54,12 +55,14 @@ def alone(masked: Masked) -> list[tuple[Tensor, list[int], list[int]]]:
     return found
 
 
-def models() -> tuple[MaskedLM, MaskedLM]:
+def models() -> tuple[LanguageModel, LanguageModel]:
     teacher = tiny_bert(layers=4).requires_grad_(False)
     return no_dropout(take_blocks(teacher, (0, 2)).requires_grad_(True)), teacher
 
 
-def plain_loss(student: MaskedLM, teacher: MaskedLM, masked: Masked, weights: LossWeights, counts: Counts) -> Tensor:
+def plain_loss(
+    student: LanguageModel, teacher: LanguageModel, masked: Masked, weights: LossWeights, counts: Counts
+) -> Tensor:
     """Piece by piece, through transformers' own forward pass and torch's own losses."""
     total = torch.zeros(())
     t = weights.temperature

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import Batch
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.student import take_blocks
 from stages.distillation.step import Arithmetic, Counts, DistillationModule, accumulate, adamw, update
 
@@ -34,7 +34,7 @@ def counts(workers: int = 1) -> Counts:
     return Counts(positions=ROWS * LENGTH, masked=ROWS * MASKED, workers=workers)
 
 
-def models() -> tuple[MaskedLM, MaskedLM]:
+def models() -> tuple[LanguageModel, LanguageModel]:
     teacher = tiny_bert(layers=4).requires_grad_(False)
     return no_dropout(take_blocks(teacher, (0, 2)).requires_grad_(True)), teacher
 
@@ -112,10 +112,10 @@ def test_accumulate_several_workers_have_the_gradients_of_one_whatever_their_sha
             assert_same_gradients(found, gradients(module))
 
 
-def test_masked_index_points_at_the_masked_positions_of_the_flattened_batch() -> None:
+def test_asked_index_points_at_the_masked_positions_of_the_flattened_batch() -> None:
     batch = tiny_batch()
     flat = batch.input_ids_RL.scatter(1, batch.positions_RM, -batch.labels_RM).flatten()
-    assert torch.equal(flat[batch.masked_index()], -batch.labels_RM.flatten())
+    assert torch.equal(flat[batch.asked_index()], -batch.labels_RM.flatten())
 
 
 def test_learner_teacher_gets_no_gradient_and_the_sums_carry_none() -> None:

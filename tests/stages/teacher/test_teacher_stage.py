@@ -15,7 +15,9 @@ from stages.context import StageContext
 from stages.errors import InputError
 from stages.storage import Folder
 from stages.teacher.config import TeacherConfig
-from stages.teacher.stage import check, fetch, identity
+from stages.teacher.fitness.preflight import check
+from stages.teacher.source import identity
+from stages.teacher.stage import fetch
 
 
 @pytest.fixture
@@ -61,19 +63,18 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "no tokenizer"),
     "another family": (lambda f: edited(f, model_type="roberta"), "roberta"),
-    "no head": (lambda f: tiny_bert().bert.save_pretrained(f), "a BertModel, has no masked-LM head"),
+    "no head": (lambda f: tiny_bert().bert.save_pretrained(f), "a BertModel, has no head that predicts tokens"),
     "no head, unnamed": (
         lambda f: tiny_bert().bert.save_pretrained(f) or edited(f, architectures=None),
-        "masked-LM head",
+        "no head that predicts",
     ),
-    "other epsilon": (lambda f: edited(f, layer_norm_eps=1e-5), "layer_norm_eps is 1e-05"),
     "relative positions": (lambda f: edited(f, position_embedding_type="relative_key"), "relative_key"),
     "a decoder": (lambda f: edited(f, is_decoder=True), "decoder"),
     "larger vocabulary": (lambda f: tiny_tokenizer((*WORDS, "more")).save_pretrained(f), "vocabulary does not match"),
     "a word twice": (lambda f: twice(f, [*WORDS, WORDS[0]]), f"does not match.*{VOCAB} embeddings.* {VOCAB + 1}"),
     "a special token lacking": (
-        lambda f: tiny_tokenizer(WORDS).save_pretrained(f) and renamed(f, "[MASK]", "<mask>"),
-        r"lacks \[MASK\]",
+        lambda f: tiny_tokenizer(WORDS).save_pretrained(f) and renamed(f, "mask_token", "other_token"),
+        "lacks mask_token",
     ),
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from published import SPECIAL, tiny_tokenizer
+from published import SPECIAL, as_bert, tiny_tokenizer
 from small_corpus import corpus_of, write
 from tiny import WORDS
 from tokenizers.processors import TemplateProcessing
@@ -26,17 +26,18 @@ from stages.tokens.vocabulary import vocabulary_of
 
 PARTS = ("a", "##a", "##b", ".", "[", "]", "mask")
 TOKENIZER = tiny_tokenizer((*WORDS, *PARTS)).backend_tokenizer.to_str()
-VOCABULARY = vocabulary_of(TOKENIZER)
+VOCABULARY = vocabulary_of(as_bert(TOKENIZER))
 A, AA, DOT = (len(SPECIAL) + len(WORDS) + i for i in (0, 1, 3))
 LENGTH = 12
 
 
 def cut(text: str, length: int = LENGTH) -> list[list[int]]:
-    return [piece.ids for piece in cutter(text_tokenizer(TOKENIZER), VOCABULARY, length, "en").cut([text])[0]]
+    made = cutter(text_tokenizer(TOKENIZER, VOCABULARY), VOCABULARY, length, "en")
+    return [piece.ids for piece in made.cut([text])[0]]
 
 
 def words(ids: list[int]) -> str:
-    return " ".join(text_tokenizer(TOKENIZER).id_to_token(i) for i in ids)
+    return " ".join(text_tokenizer(TOKENIZER, VOCABULARY).id_to_token(i) for i in ids)
 
 
 def some_texts(number: int, seed: int = 0, most: int = 31) -> list[str]:
@@ -57,7 +58,7 @@ def pack_texts(folder: Path, texts: list[str], length: int = LENGTH):  # type: i
 
 def test_cut_a_document_that_fits_is_what_the_tokenizer_makes_of_it() -> None:
     """Start and end tokens are the tokenizer's own, and take two of the places."""
-    whole = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en")
+    whole = cutter(text_tokenizer(TOKENIZER, VOCABULARY), VOCABULARY, LENGTH, "en")
     text = " ".join(WORDS[:10])
     ids = tiny_tokenizer((*WORDS, *PARTS))(text).input_ids
     assert [[*whole.start, *piece.ids, *whole.end] for piece in whole.cut([text])[0]] == [ids]
@@ -77,7 +78,7 @@ def test_cut_a_document_that_fits_is_what_the_tokenizer_makes_of_it() -> None:
 def test_cutter_start_and_end_tokens_are_where_the_tokenizer_puts_them(
     template: str, start: tuple[int, ...], end: tuple[int, ...]
 ) -> None:
-    tokenizer = text_tokenizer(TOKENIZER)
+    tokenizer = text_tokenizer(TOKENIZER, VOCABULARY)
     tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     found = cutter(tokenizer, VOCABULARY, LENGTH, "en")
     assert (found.start, found.end) == (start, end)
@@ -113,9 +114,9 @@ def test_sentences_end_before_white_space_or_with_a_mark_that_needs_none() -> No
 
 def test_cut_loses_no_token_and_makes_no_piece_longer_than_a_block() -> None:
     texts = some_texts(300, most=80)
-    made = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en").cut(texts)
+    made = cutter(text_tokenizer(TOKENIZER, VOCABULARY), VOCABULARY, LENGTH, "en").cut(texts)
     for text, pieces in zip(texts, made, strict=True):
-        ids = text_tokenizer(TOKENIZER).encode(text, add_special_tokens=False).ids
+        ids = text_tokenizer(TOKENIZER, VOCABULARY).encode(text, add_special_tokens=False).ids
         assert [i for piece in pieces for i in piece.ids] == ids
         assert all(0 < len(piece) <= LENGTH - 2 for piece in pieces)
 
@@ -178,7 +179,7 @@ def test_pack_shard_in_documents_holds_every_document_by_itself(tmp_path: Path) 
     table = pq.read_table(tmp_path / "out" / "train" / "a.parquet")
     ids, segments = (np.array(table.column(name).to_pylist()) for name in ("ids", "segments"))
     pieces = [tuple(row[seg == n]) for row, seg in zip(ids, segments, strict=True) for n in range(1, seg.max() + 1)]
-    made = cutter(text_tokenizer(TOKENIZER), VOCABULARY, LENGTH, "en").cut(texts)
+    made = cutter(text_tokenizer(TOKENIZER, VOCABULARY), VOCABULARY, LENGTH, "en").cut(texts)
     expected = [(2, *piece.ids, 3) for document in made for piece in document]
     missing = Counter(expected) - Counter(pieces)
     assert not Counter(pieces) - Counter(expected)

@@ -6,20 +6,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from published import tiny_tokenizer
+from published import as_bert, tiny_tokenizer
 from small_corpus import write
 from tiny import WORDS
 from tokenizers import AddedToken, Tokenizer
 
 from stages.storage import Folder
-from stages.teacher.stage import DEMO
+from stages.teacher.source import DEMO
 from stages.tokens.config import TokensConfig
+from stages.tokens.loading import load_tokenizer
 from stages.tokens.packing.shard import Packed, pack_shard
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.vocabulary import vocabulary_of
 
 NAMES = ("cls", "sep", "mask", "unk", "pad")
 TOKENIZER = tiny_tokenizer((*WORDS, "[", "]", *NAMES)).backend_tokenizer.to_str()
+VOCABULARY = vocabulary_of(as_bert(TOKENIZER))
 LITERAL = "w1 [MASK] w2 [SEP] w3 [CLS] [PAD] w4[UNK]"
 IN_WORDS = "w1 [ mask ] w2 [ sep ] w3 [ cls ] [ pad ] w4 [ unk ]".split()
 
@@ -29,7 +31,9 @@ def pack_texts(folder: Path, texts: list[str], tokenizer_json: str) -> tuple[Pac
     write(folder / "in" / "train" / "a.parquet", texts)
     source, target = Folder(str(folder / "in")), Folder(str(folder / "out"))
     config = TokensConfig(block_length=12, packing="stream")
-    packed = pack_shard(config, source, "train/a.parquet", tokenizer_json, vocabulary_of(tokenizer_json), target)
+    packed = pack_shard(
+        config, source, "train/a.parquet", tokenizer_json, vocabulary_of(as_bert(tokenizer_json)), target
+    )
     return packed, np.array(pq.read_table(folder / "out" / "train" / "a.parquet").column("ids").to_pylist())
 
 
@@ -64,7 +68,7 @@ def test_text_tokenizer_literal_mask_is_no_special_id_where_words_end_at_spaces_
     said = json.loads(TOKENIZER)
     said |= {"normalizer": None, "pre_tokenizer": before and {"type": before}}
     special = {Tokenizer.from_str(TOKENIZER).token_to_id(name) for name in ("[MASK]", "[SEP]", "[CLS]", "[PAD]")}
-    found = text_tokenizer(json.dumps(said))
+    found = text_tokenizer(json.dumps(said), VOCABULARY)
     for text in ("[MASK]", "[SEP]", LITERAL):
         assert not special & set(found.encode(text, add_special_tokens=False).ids)
     plain = Tokenizer.from_str(json.dumps(said))
@@ -75,7 +79,7 @@ def test_text_tokenizer_literal_mask_is_no_special_id_where_words_end_at_spaces_
 def test_text_tokenizer_tokens_that_the_teacher_added_are_still_found() -> None:
     tokenizer = Tokenizer.from_str(TOKENIZER)
     tokenizer.add_special_tokens([AddedToken("[URL]", special=True)])
-    found = text_tokenizer(tokenizer.to_str()).encode("w1 [URL] w2", add_special_tokens=False)
+    found = text_tokenizer(tokenizer.to_str(), VOCABULARY).encode("w1 [URL] w2", add_special_tokens=False)
     assert found.tokens == ["w1", "[URL]", "w2"]
 
 
@@ -84,7 +88,7 @@ def test_text_tokenizer_ordinary_text_keeps_the_ids_it_had() -> None:
     texts = (Path(__file__).parents[3] / "README.md").read_text().splitlines()
     texts = [text for text in texts if not any(f"[{name.upper()}]" in text for name in NAMES)]
     texts += ["[mask] [ SEP ] (see [1]) MASK", "Ünïcode, ‘quotes’ 你好 ￼ x²", "a" * 300]
-    before, now = Tokenizer.from_str(demo), text_tokenizer(demo)
+    before, now = Tokenizer.from_str(demo), text_tokenizer(demo, vocabulary_of(load_tokenizer(DEMO)))
     assert len(texts) > 100
     for text in texts:
         assert now.encode(text, add_special_tokens=False).ids == before.encode(text, add_special_tokens=False).ids

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from published import SPECIAL, tiny_tokenizer
+from published import SPECIAL, as_bert, tiny_tokenizer
 from small_corpus import corpus_of, write
 from tiny import VOCAB, WORDS, all_rows
 from tokenizers import Tokenizer
-from transformers import BertTokenizerFast
+from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from stages.context import StageContext
 from stages.corpus.documents import documents
@@ -45,7 +45,7 @@ def pack_texts(folder: Path, texts: list[str], length: int = LENGTH):  # type: i
     write(folder / "in" / "train" / "a.parquet", texts)
     source, target = Folder(str(folder / "in")), Folder(str(folder / "out"))
     config = TokensConfig(block_length=length, packing="stream")
-    return pack_shard(config, source, "train/a.parquet", TOKENIZER, vocabulary_of(TOKENIZER), target)
+    return pack_shard(config, source, "train/a.parquet", TOKENIZER, vocabulary_of(as_bert(TOKENIZER)), target)
 
 
 def blocks_in(file: Path) -> list[list[int]]:
@@ -92,9 +92,10 @@ def test_documents_come_in_order_a_thousand_at_a_time(tmp_path: Path) -> None:
 def test_vocabulary_of_names_ids_and_every_special_token() -> None:
     tokenizer = tiny_tokenizer(WORDS)
     tokenizer.add_special_tokens({"additional_special_tokens": ["[NEW]"]})
-    found = vocabulary_of(tokenizer.backend_tokenizer.to_str())
-    expected = Vocabulary(size=VOCAB + 1, cls_id=2, sep_id=3, mask_id=4, unk_id=1, special_ids=(0, 1, 2, 3, 4, VOCAB))
-    assert found == expected
+    found = vocabulary_of(tokenizer)
+    names = ("[CLS]", "[SEP]", "[MASK]", "[UNK]", "[PAD]")
+    ids = {"cls_id": 2, "sep_id": 3, "mask_id": 4, "unk_id": 1, "special_ids": (0, 1, 2, 3, 4, VOCAB)}
+    assert found == Vocabulary(size=VOCAB + 1, names=names, **ids)
 
 
 def test_vocabulary_with_a_word_twice_reaches_to_the_largest_id(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_vocabulary_with_a_word_twice_reaches_to_the_largest_id(tmp_path: Path) 
     assert tokenizer.convert_tokens_to_ids(WORDS[-1]) == len(words) - 1
     text = tokenizer.backend_tokenizer.to_str()
     assert Tokenizer.from_str(text).get_vocab_size() == len(words) - 1
-    assert vocabulary_of(text).size == len(words)
+    assert vocabulary_of(as_bert(text)).size == len(words)
     write(tmp_path / "in" / "train" / "a.parquet", [f"{WORDS[-1]} {WORDS[3]} " * 20])
     source, target = Folder(str(tmp_path / "in")), Folder(str(tmp_path / "out"))
     found = pack_shard(
@@ -113,17 +114,21 @@ def test_vocabulary_with_a_word_twice_reaches_to_the_largest_id(tmp_path: Path) 
         source,
         "train/a.parquet",
         text,
-        vocabulary_of(text),
+        vocabulary_of(as_bert(text)),
         target,
     )
     assert found.counts_V[len(words) - 1] == found.counts_V[len(SPECIAL) + 10] > 0
     assert len(found.counts_V) == len(words)
 
 
-def test_vocabulary_of_a_tokenizer_without_berts_tokens_is_refused_by_name() -> None:
-    other = TOKENIZER.replace("[MASK]", "<mask>").replace("[SEP]", "</s>")
-    with pytest.raises(InputError, match=r"lacks \[SEP\], \[MASK\]"):
+def test_vocabulary_of_a_tokenizer_without_a_role_is_refused_by_name() -> None:
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(TOKENIZER), cls_token="[CLS]", pad_token="[PAD]"
+    )
+    with pytest.raises(InputError, match="lacks sep_token, mask_token"):
         vocabulary_of(other)
+    with pytest.raises(InputError, match="lacks eos_token"):
+        vocabulary_of(other, causal=True)
 
 
 def test_tokens_config_block_too_short_is_refused_with_its_value() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import tiny_tokenizer
+from published import as_bert, tiny_tokenizer
 from small_corpus import corpus_of
 from tiny import WORDS, tiny_blocks
 from tokenizers import Tokenizer
@@ -21,6 +21,7 @@ from stages.tokens.config import TokensConfig
 from stages.tokens.stage import pack
 from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.unknown import UnknownWords, commonest
+from stages.tokens.vocabulary import vocabulary_of
 
 TOKENIZER = tiny_tokenizer(WORDS).backend_tokenizer.to_str()
 KNOWN = [" ".join(WORDS)] * 10
@@ -110,11 +111,11 @@ def test_pack_text_that_is_known_is_told_in_figures_without_advice(ray_session: 
 def test_blocks_recorded_before_words_were_counted_still_say_their_share(tmp_path: Path) -> None:
     old = replace(tiny_blocks(tmp_path), unknown_rate=0.3)
     assert old.figures["unknown_rate"] == 0.3
-    assert "30.0% of the text's tokens are unknown to the teacher's tokenizer ([UNK]): look at" in old.summary
+    assert "30.0% of the text's tokens are unknown to the teacher's tokenizer: look at" in old.summary
 
 
 def test_unknown_words_are_as_the_text_has_them_and_long_ones_cut() -> None:
-    tokenizer = text_tokenizer(TOKENIZER)
+    tokenizer = text_tokenizer(TOKENIZER, vocabulary_of(as_bert(TOKENIZER)))
     found = UnknownWords(tokenizer, unk_id=1)
     texts = ["w1 Größe w2 Größe!", "w3", f"{'x' * 50} w4"]
     found.add(texts, [tokenizer.encode(text, add_special_tokens=False).ids for text in texts])

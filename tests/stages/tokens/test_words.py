@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from published import SPECIAL, tiny_tokenizer
+from published import SPECIAL, as_bert, tiny_tokenizer
 from small_corpus import corpus_of, write
 from tiny import WORDS
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -36,7 +36,7 @@ TEXT = "an unbelievable tokenization, they're unbelievable"
 PARTS = ("un", "##believ", "##able", "token", "##ization", "an", "they", "'", "re", ",")
 JIEBA = importlib.util.find_spec("jieba") is not None
 TOKENIZER = tiny_tokenizer((*WORDS, *PARTS)).backend_tokenizer.to_str()
-VOCABULARY = vocabulary_of(TOKENIZER)
+VOCABULARY = vocabulary_of(as_bert(TOKENIZER))
 UN, BELIEV, ABLE = (len(SPECIAL) + len(WORDS) + i for i in range(3))
 
 
@@ -44,7 +44,7 @@ def marked(tokenizer: Tokenizer, text: str, language: str = "en") -> str:
     """The tokens of a text, a bar before each that begins a word."""
     borders = borders_of(TokensConfig(mask_unit="word"), tokenizer.to_str(), language)
     assert borders is not None
-    encoded = text_tokenizer(tokenizer.to_str()).encode(text, add_special_tokens=False)
+    encoded = text_tokenizer(tokenizer.to_str(), VOCABULARY).encode(text, add_special_tokens=False)
     begins = borders(text, encoded)
     return " ".join(f"|{t}" if b else t for t, b in zip(encoded.tokens, begins, strict=True))
 

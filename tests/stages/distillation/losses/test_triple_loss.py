@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from transformers import BertForMaskedLM
 
 from stages.distillation.data.batch import Batch
+from stages.distillation.families.family import LanguageModel
 from stages.distillation.losses import cpu as losses_cpu
 from stages.distillation.losses.formulas import IGNORE, Coefficients
 from stages.distillation.losses.head import Head
 from stages.distillation.losses.triple import cosine_distance, vocabulary_losses
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.family import MaskedLM
 from stages.distillation.models.frozen import freeze
 from stages.distillation.models.student import take_blocks
 from stages.distillation.step import Counts, DistillationModule
@@ -22,7 +22,9 @@ from stages.distillation.step import Counts, DistillationModule
 COUNTS = Counts(positions=6 * 16, masked=6 * 3)
 
 
-def plain_loss(student: MaskedLM, teacher: MaskedLM, batch: Batch, weights: LossWeights) -> tuple[Tensor, Tensor]:
+def plain_loss(
+    student: LanguageModel, teacher: LanguageModel, batch: Batch, weights: LossWeights
+) -> tuple[Tensor, Tensor]:
     """(loss, [L_ce, L_mlm, L_cos]) as the original's step: materialises both models' logits, selects, averages."""
     with torch.no_grad():
         theirs = teacher(batch.input_ids_RL, output_hidden_states=True)
@@ -42,7 +44,7 @@ def plain_loss(student: MaskedLM, teacher: MaskedLM, batch: Batch, weights: Loss
 
 
 def plain_gradients(
-    student: MaskedLM, teacher: MaskedLM, batch: Batch, weights: LossWeights
+    student: LanguageModel, teacher: LanguageModel, batch: Batch, weights: LossWeights
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """(loss, terms, gradients by parameter) of `plain_loss` in fp64: exact, beside fp32."""
     student, teacher = copy.deepcopy(student).double(), copy.deepcopy(teacher).double()
@@ -51,7 +53,7 @@ def plain_gradients(
     return loss.detach(), terms, {name: p.grad for name, p in student.named_parameters()}
 
 
-def models(tied: bool = True) -> tuple[MaskedLM, BertForMaskedLM]:
+def models(tied: bool = True) -> tuple[LanguageModel, BertForMaskedLM]:
     teacher = tiny_bert(layers=4, tie_word_embeddings=tied).requires_grad_(False)
     student = take_blocks(teacher, (0, 2)).requires_grad_(True)
     return no_dropout(student), teacher

@@ -10,8 +10,8 @@ from torch import nn
 from stages.distillation.cpu_tiles import TiledLinear, tiles_pay
 from stages.distillation.hardware import KEPT_BYTES
 from stages.distillation.losses.head import Head
-from stages.distillation.models.family import decoder, encode, head_input
 from stages.distillation.models.frozen import freeze
+from stages.distillation.models.parts import decoder, encode, head_input
 
 needs_tiles = pytest.mark.skipif(
     not tiles_pay(torch.empty(1, 1, dtype=torch.bfloat16)), reason="this torch has no products with tiled weights"
@@ -26,7 +26,7 @@ def test_tiled_linear_is_linear_then_gelu_within_one_rounding(activation: str, s
     linear, x = nn.Linear(48, 40).bfloat16().requires_grad_(False), torch.randn(shape).bfloat16()
     exact = nn.functional.linear(x.double(), linear.weight.double(), linear.bias.double())
     expected = nn.functional.gelu(exact) if activation == "gelu" else exact
-    found = TiledLinear(linear, activation)(x)  # type: ignore[arg-type]
+    found = TiledLinear(linear.weight, linear.bias, activation)(x)  # type: ignore[arg-type]
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), expected, rtol=2**-8, atol=1e-4)
 
@@ -82,14 +82,14 @@ def test_head_logits_over_tiles_are_the_products_within_rounding(temperature: fl
     expected = linear.double()(hidden.double()) / temperature
     linear.bfloat16()
     out = torch.empty(10, VOCAB, dtype=torch.bfloat16)
-    for head in (Head.of(TiledLinear(linear, keep=True)), Head.of(linear)):
+    for head in (Head.of(TiledLinear(linear.weight, linear.bias, keep=True)), Head.of(linear)):
         torch.testing.assert_close(head.logits(hidden, temperature, out).double(), expected, rtol=2**-7, atol=2**-6)
 
 
 @needs_tiles
 def test_head_in_another_dtype_leaves_its_tiles_behind() -> None:
     linear, hidden = nn.Linear(8, VOCAB).bfloat16().requires_grad_(False), torch.randn(3, 8)
-    head = Head.of(TiledLinear(linear, keep=True)).to(torch.float32)
+    head = Head.of(TiledLinear(linear.weight, linear.bias, keep=True)).to(torch.float32)
     logits = head.logits(hidden, 1.0, torch.empty(3, VOCAB))
     torch.testing.assert_close(logits, linear.float()(hidden))
 
@@ -99,5 +99,5 @@ def test_head_logits_too_large_to_keep_are_written_into_the_buffer() -> None:
     """Their memory would come from the kernel, and be zeroed, in every chunk."""
     linear = nn.Linear(8, VOCAB).bfloat16().requires_grad_(False)
     out = torch.empty(KEPT_BYTES // (2 * VOCAB) + 1, VOCAB, dtype=torch.bfloat16)
-    logits = Head.of(TiledLinear(linear, keep=True)).logits(torch.randn(3, 8).bfloat16(), 2.0, out)
+    logits = Head.of(TiledLinear(linear.weight, linear.bias, keep=True)).logits(torch.randn(3, 8).bfloat16(), 2.0, out)
     assert logits.data_ptr() == out.data_ptr()

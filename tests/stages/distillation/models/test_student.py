@@ -3,11 +3,13 @@
 import pytest
 import torch
 from tiny import VOCAB, tiny_batch, tiny_bert
-from transformers import BertConfig
+from transformers import AlbertConfig, BertConfig, DebertaV2Config, GPT2Config, LlamaConfig, RobertaConfig, T5Config
 
-from stages.distillation.models.family import decoder, encode, head_input, parameter_count
+from stages.distillation.families.bert import student_config
+from stages.distillation.families.table import accept
 from stages.distillation.models.layers import choose_layers, spread
-from stages.distillation.models.student import check_expressible, student_config, take_blocks
+from stages.distillation.models.parts import decoder, encode, head_input, parameter_count
+from stages.distillation.models.student import take_blocks
 from stages.errors import ConfigError, InputError
 
 
@@ -127,27 +129,20 @@ def test_choose_layers_impossible_choice_is_refused_naming_field_value_and_rule(
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("config", "named"),
     [
-        ({"layer_norm_eps": 1e-5}, "layer_norm_eps is 1e-05"),
-        ({"is_decoder": True}, "decoder"),
-        ({"add_cross_attention": True}, "decoder"),
-        ({"position_embedding_type": "relative_key"}, "relative_key"),
+        (BertConfig(is_decoder=True), "decoder"),
+        (BertConfig(add_cross_attention=True), "decoder"),
+        (BertConfig(position_embedding_type="relative_key"), "relative_key"),
+        (RobertaConfig(is_decoder=True), "decoder"),
+        (GPT2Config(scale_attn_by_inverse_layer_idx=True), "inverse_layer_idx"),
+        (GPT2Config(add_cross_attention=True), "add_cross_attention"),
+        (AlbertConfig(), "one block does the work"),
+        (DebertaV2Config(), "XLM-R is the nearest"),
+        (T5Config(), "an encoder and a decoder"),
+        (LlamaConfig(), "type llama, which cannot be distilled: can be distilled are BERT, "),
     ],
 )
-def test_check_expressible_what_distilbert_cannot_compute_is_refused_by_name(
-    changes: dict[str, object], named: str
-) -> None:
-    check_expressible(BertConfig())
-    config = BertConfig()
-    for name, value in changes.items():
-        setattr(config, name, value)
+def test_accept_what_no_student_can_be_made_of_is_refused_with_the_reason(config: object, named: str) -> None:
     with pytest.raises(InputError, match=named):
-        check_expressible(config)
-
-
-def test_check_expressible_other_architecture_is_refused_by_name() -> None:
-    from transformers import RobertaConfig
-
-    with pytest.raises(InputError, match="is a roberta"):
-        check_expressible(RobertaConfig())
+        accept(config)

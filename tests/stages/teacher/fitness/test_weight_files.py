@@ -14,9 +14,9 @@ from pipeline.cli.main import main
 from stages.errors import InputError
 from stages.hub import HubName
 from stages.teacher.config import TeacherConfig
+from stages.teacher.fitness.preflight import check
+from stages.teacher.fitness.weight_files import shapes_in, shapes_on_hub
 from stages.teacher.hub_cache import located
-from stages.teacher.stage import check
-from stages.teacher.weight_files import shapes_in, shapes_on_hub
 
 MODEL, PICKLE, INDEX = "model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"
 

@@ -14,9 +14,11 @@ from stages.context import StageContext
 from stages.errors import InputError
 from stages.storage import Folder
 from stages.teacher.config import TeacherConfig
-from stages.teacher.stage import DEMO, check, fetch
-from stages.teacher.weight_files import shapes_in
-from stages.teacher.weights import compare
+from stages.teacher.fitness.preflight import check
+from stages.teacher.fitness.weight_files import shapes_in
+from stages.teacher.fitness.weights import compare
+from stages.teacher.source import DEMO
+from stages.teacher.stage import fetch
 
 IDS = torch.arange(5, 5 + LENGTH).unsqueeze(0)
 
@@ -184,12 +186,14 @@ def test_missing_head_is_drawn_tied_and_said_where_the_teacher_is_adapted(tied: 
     folder = saved(tmp_path / "teacher")
     tiny_bert().bert.save_pretrained(folder)
     edited(folder, architectures=["BertModel"], tie_word_embeddings=tied)
-    with pytest.raises(InputError, match=r"a BertModel, has no masked-LM head .* teacher\.adapt_steps above 0"):
+    with pytest.raises(
+        InputError, match=r"a BertModel, has no head that predicts tokens.* teacher\.adapt_steps above 0"
+    ):
         check(TeacherConfig(model=str(folder)))
     check(TeacherConfig(model=str(folder), adapt_steps=5))
     (model, told), (again, _) = (fetched(folder, tmp_path / name, adapt_steps=5) for name in ("one", "two"))
     assert len(told) == 1
-    assert "no masked-LM head" in told[0]
+    assert "no head that predicts" in told[0]
     head = model.cls.predictions
     assert head.decoder.weight is model.bert.embeddings.word_embeddings.weight
     assert head.decoder.bias is head.bias

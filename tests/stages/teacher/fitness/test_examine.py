@@ -17,7 +17,7 @@ from stages.errors import InputError
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
 from stages.teacher.config import TeacherConfig
-from stages.teacher.examine import TAG, entropy, examine
+from stages.teacher.fitness.examine import TAG, entropy, examine
 from stages.teacher.stage import adapt, described
 from stages.tokens.blocks import Blocks
 
@@ -75,9 +75,9 @@ def test_distilling_from_a_teacher_that_guesses_is_said_and_tagged_once(blocks: 
         folder=Folder(str(tmp_path / "distil")), seed=0, on_notice=told.append, on_tag=tags.__setitem__
     )
     teacher = stored(tiny_bert(), tmp_path / "teacher")
-    untouched(DistilConfig(steps=1), teacher, (0,), blocks, context)
+    untouched(DistilConfig(steps=1, layers=(0,)), teacher, blocks, context)
     assert len(told) == 1
     assert tags == {TAG: told[0]}
     (tmp_path / "distil" / "checkpoints").mkdir()  # a training that goes on has heard it
-    untouched(DistilConfig(steps=1), teacher, (0,), blocks, context)
+    untouched(DistilConfig(steps=1, layers=(0,)), teacher, blocks, context)
     assert len(told) == 1

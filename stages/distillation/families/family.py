@@ -1,0 +1,89 @@
+"""What the pipeline must know of a kind of model, and asks nowhere else.
+
+Shapes: R rows, L length, E width of a word's vector, D width, N positions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+
+from stages.distillation.data.segments import Segments
+from stages.distillation.models.layers import Layers, choose_layers
+
+LanguageModel: TypeAlias = PreTrainedModel
+"""A model of transformers with its head: logits over a vocabulary at every position."""
+StudentClass = Literal["auto", "same"]
+"""auto: the smaller class that a family's students have, where it can express the teacher; same: the teacher's own."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a model was taught: which tokens it predicts, and what follows from it for those who load it."""
+
+    name: Literal["masked", "causal"]
+    auto_class: Any
+    """Of transformers: loads such a model with its head."""
+    pipeline_tag: str
+    """The task's name on the hub, in transformers' pipelines and in MLflow."""
+    loss: str
+    """What its loss is called in a sentence."""
+
+
+MASKED = Objective("masked", AutoModelForMaskedLM, "fill-mask", "masked-LM loss")
+CAUSAL = Objective("causal", AutoModelForCausalLM, "text-generation", "next-token loss")
+
+
+def _whatever(config: Any) -> None:
+    """Refuses nothing."""
+
+
+def _all_positions(config: Any) -> int:
+    return config.max_position_embeddings
+
+
+def _by_depth(choice: Layers, config: Any) -> tuple[int, ...]:
+    return choose_layers(choice, config.num_hidden_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of model, as functions. The models they get and give are of transformers' own classes."""
+
+    names: Mapping[str, str]
+    """What a person calls them, by the `model_type` of their config.json."""
+    blocks: str
+    """The dotted path, within a model, of the list of its blocks."""
+    encode: Callable[[Any, Tensor, Segments | None], Tensor]
+    """(model, word vectors (R, L, E), where pieces lie) to the last hidden states (R, L, D): with segments each piece
+    as if it stood alone, its positions from its own start; without, a block as one line."""
+    head_input: Callable[[Any, Tensor], Tensor]
+    """(model, hidden states (N, D)) to what the decoder multiplies, (N, E)."""
+    student: Callable[[Any, Sequence[int], float, StudentClass], LanguageModel]
+    """(teacher, numbers of its blocks, dropout, class) to an untrained student made of copies of them, in fp32."""
+    objective: Objective = MASKED
+    check: Callable[[Any], None] = _whatever
+    """Raises `InputError`, naming the reason, for a config that no student can be made of."""
+    positions: Callable[[Any], int] = _all_positions
+    """How many tokens a model with this config reads at most."""
+    choose: Callable[[Layers, Any], tuple[int, ...]] = _by_depth
+    """Which blocks `distil.layers` means for a teacher with this config, bottom first; raises `ConfigError`."""
+    activation: tuple[str, str] | None = None
+    """Where, within a block, a linear layer and the activation behind it are, if a CPU may compute both at once."""
+    compiled: Callable[[Any], Sequence[nn.Module]] | None = None
+    """What torch.compile is given; None: every block by itself."""
+
+    def called(self, config: Any) -> str:
+        """What a person calls a model with this config."""
+        return self.names[config.model_type]
+
+
+def blocks_of(family: Family, model: LanguageModel) -> Sequence[nn.Module]:
+    """A model's blocks, bottom first."""
+    found: Any = model.get_submodule(family.blocks)
+    return list(found)
+
+
+Config: TypeAlias = PreTrainedConfig
