@@ -102,7 +102,88 @@ def distilbert_base_uncased() -> PipelineConfig:
     )
 
 
-_RECIPES: tuple[Callable[[], PipelineConfig], ...] = (demo, demo_teacher, distilbert_base_uncased)
+def distilroberta_base() -> PipelineConfig:
+    """RoBERTa-base halved on OpenWebText, as the original's DistilRoBERTa; what is not published is BERT's above."""
+    base = distilbert_base_uncased()
+    return replace(
+        base,
+        name="distilroberta-base",
+        workdir="runs/distilroberta-base",
+        corpus=CorpusConfig(source="datasets", paths=("Skylion007/openwebtext",)),  # published: OpenWebText
+        # RoBERTa was taught full sentences, which run on across documents (its section 4.2).
+        tokens=TokensConfig(block_length=512, packing="stream"),
+        teacher=TeacherConfig(model="FacebookAI/roberta-base"),  # published, as are the six blocks
+        publish=PublishConfig(name="distilroberta-base", license="mit", datasets=("Skylion007/openwebtext",)),
+    )
+
+
+def distilgpt2() -> PipelineConfig:
+    """GPT-2 halved on OpenWebText, as the original's DistilGPT2; what is not published is BERT's above, or ours."""
+    base = distilroberta_base()
+    return replace(
+        base,
+        name="distilgpt2",
+        workdir="runs/distilgpt2",
+        tokens=TokensConfig(block_length=1024, packing="stream"),  # GPT-2's: running text, 1,024 positions
+        teacher=TeacherConfig(model="openai-community/gpt2"),  # published, as are the six blocks
+        # Ours: half as many blocks as they are twice as long, so that a step sees as many tokens.
+        distil=replace(base.distil, global_batch=2048, micro_batch=8),
+        publish=replace(base.publish, name="distilgpt2"),
+    )
+
+
+LARGEST_WIKIPEDIAS = tuple("en de fr es ru ja it zh pt pl nl ar uk sv cs ko tr vi fa hi".split())
+"""Ours: of the 104 languages that multilingual BERT was taught, twenty of those with most text."""
+
+
+def distilbert_base_multilingual_cased() -> PipelineConfig:
+    """Multilingual BERT halved on Wikipedias, as the original's DistilmBERT."""
+    base = distilbert_base_uncased()
+    return replace(
+        base,
+        name="distilbert-base-multilingual-cased",
+        workdir="runs/distilbert-base-multilingual-cased",
+        corpus=CorpusConfig(
+            source="datasets",
+            # Published: Wikipedia in 104 languages, the same as the teacher's.
+            paths=tuple(f"wikimedia/wikipedia:20231101.{language}" for language in LARGEST_WIKIPEDIAS),
+        ),
+        teacher=TeacherConfig(model="google-bert/bert-base-multilingual-cased"),  # published, as are the six blocks
+        publish=PublishConfig(name="distilbert-base-multilingual-cased", language=LARGEST_WIKIPEDIAS),
+    )
+
+
+def modernbert_base_half() -> PipelineConfig:
+    """ModernBERT-base, 22 blocks to 11; nobody has published such a one, so all but the teacher's own is ours."""
+    base = distilbert_base_uncased()
+    return replace(
+        base,
+        name="modernbert-base-half",
+        workdir="runs/modernbert-base-half",
+        corpus=CorpusConfig(source="datasets", paths=("HuggingFaceFW/fineweb-edu:sample-10BT",)),
+        tokens=TokensConfig(block_length=1024),  # the teacher's own for most of its training
+        teacher=TeacherConfig(model="answerdotai/ModernBERT-base"),
+        distil=replace(
+            base.distil,
+            layers="alternate",
+            mask_rate=0.3,  # the teacher's own
+            mask_smoothing=0.0,  # the teacher's own
+            global_batch=2048,
+            micro_batch=8,
+        ),
+        publish=PublishConfig(name="modernbert-base-half", datasets=("HuggingFaceFW/fineweb-edu",)),
+    )
+
+
+_RECIPES: tuple[Callable[[], PipelineConfig], ...] = (
+    demo,
+    demo_teacher,
+    distilbert_base_uncased,
+    distilroberta_base,
+    distilgpt2,
+    distilbert_base_multilingual_cased,
+    modernbert_base_half,
+)
 NAMES = tuple(recipe.__name__.replace("_", "-") for recipe in _RECIPES)
 
 
