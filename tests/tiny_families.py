@@ -115,11 +115,11 @@ def tokenizer_for(name: str, texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def model_for(name: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+def model_for(name: str, tokenizer: PreTrainedTokenizerFast, **changes: object) -> PreTrainedModel:
     """A tiny model with this tokenizer's words and special ids."""
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos", "cls", "sep")}
     known = {field: number for field, number in ids.items() if number is not None}
-    return tiny_model(name, scale=0.05, vocab_size=len(tokenizer), **known)
+    return tiny_model(name, scale=0.05, vocab_size=len(tokenizer), **known, **changes)
 
 
 @torch.no_grad()
