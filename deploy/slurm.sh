@@ -38,24 +38,28 @@ export RAY_USAGE_STATS_ENABLED=0
 HEAD_IP=${HEAD_IP:-$(hostname -I | cut -d' ' -f1)}
 export RAY_ADDRESS=$HEAD_IP:6379             # what `distil run` joins
 
-told=$(mktemp)                               # the number of the process to tell: the driver and nobody else
-trap 'rm -f "$told"' EXIT
+notes=$(mktemp -d)                           # of this node: which process is the driver, and how it ended
+trap 'rm -rf "$notes"' EXIT
 queue_again=no
-stop() {                                     # while Ray starts there is no driver yet, and nothing to save
-  if [ -s "$told" ]; then kill -TERM "$(< "$told")" || true; else kill -TERM "$step" || true; fi
+stop() {                                     # the driver alone; while Ray starts there is none yet
+  if [ -s "$notes/driver" ]; then kill -TERM "$(< "$notes/driver")" || true; else kill -TERM "$step" || true; fi
 }
 # shellcheck disable=SC2016
-srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=0 \
+srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" \
   ray symmetric-run --address "$RAY_ADDRESS" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}" \
-  -- bash -c 'echo $$ > "$0"; exec distil run "$@"' "$told" "$@" &
+  -- bash -c 'distil run "$@" & echo $! > "$0/driver"; wait $! && e=0 || e=$?; echo $e > "$0/status"; exit $e' \
+  "$notes" "$@" &
 step=$!
 trap 'queue_again=yes; stop' USR1
 trap 'queue_again=no; stop' TERM
 while kill -0 "$step" 2> /dev/null; do wait "$step" || true; done  # a signal interrupts `wait`, not the step
-wait "$step" && status=0 || status=$?        # the highest of all nodes': the driver's, since the others end with 0
+wait "$step" && status=0 || status=$?
+[ ! -s "$notes/status" ] || status=$(< "$notes/status")  # the driver's, however the other nodes ended
 
 # 75: a checkpoint is written and the same command goes on, or only MLflow was away. Without a notice it is not queued
 # again: nothing would have changed.
-if [ "$queue_again" = yes ] && { [ "$status" = 75 ] || [ ! -s "$told" ]; }; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "$queue_again" = yes ] && { [ "$status" = 75 ] || [ ! -s "$notes/driver" ]; }; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
 exit "$status"

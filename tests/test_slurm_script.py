@@ -21,7 +21,12 @@ SCRIPT = ROOT / "deploy" / "slurm.sh"
 
 STAND_INS = {
     # Slurm starts one of these on each node; the stand-in has one node.
-    "srun": 'while [[ "$1" == --* ]]; do shift; done; exec "$@"',
+    "srun": """
+        while [[ "$1" == --* ]]; do shift; done
+        trap 'kill "$task"' TERM
+        "$@" & task=$!
+        wait $task; exit "${SRUN_ENDS_WITH:-$?}"
+    """,
     "scontrol": 'echo "scontrol $*" >> "$LOG"',
     # Ray's own: a token where there is none yet, and what stands behind "--", on the head.
     "ray": """
@@ -98,6 +103,14 @@ def test_slurm_notice_while_ray_still_starts_queues_the_job_again(tmp_path: Path
     said = log.read_text().splitlines()
     assert "scontrol requeue 17" in said
     assert "up" not in said
+
+
+def test_slurm_driver_s_status_counts_however_other_nodes_ended(tmp_path: Path) -> None:
+    with job(tmp_path, SRUN_ENDS_WITH="137") as (process, log):
+        wait_for("up", log)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(20) == 75
+    assert "scontrol requeue 17" in log.read_text()
 
 
 @pytest.mark.parametrize("status", ["1", "2", "75"])
