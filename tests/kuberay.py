@@ -23,6 +23,22 @@ POD = {
                             "name": TEXT,
                             "image": TEXT,
                             "env": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+                            "envFrom": {
+                                "type": "array",
+                                "items": {
+                                    "type": "object",
+                                    "required": ["secretRef"],
+                                    "properties": {
+                                        "secretRef": {
+                                            "type": "object",
+                                            "required": ["name"],
+                                            "properties": {"name": TEXT, "optional": {"type": "boolean"}},
+                                            "additionalProperties": False,
+                                        }
+                                    },
+                                    "additionalProperties": False,
+                                },
+                            },
                             "resources": {
                                 "type": "object",
                                 "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
