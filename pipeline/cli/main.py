@@ -18,6 +18,7 @@ from typing import Any
 
 import tyro
 
+from pipeline.cli.answers.versions import versions
 from pipeline.cli.arguments import OWN, config_of, named_recipe, split
 from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
@@ -29,6 +30,8 @@ from pipeline.runtime.signals import Terminated
 from pipeline.tracking.away.undelivered import MlflowAway
 from stages.errors import InputError, Preempted, innermost, unwrap
 
+INSTEAD = ("--help", "--version")
+"""What may be given in the place of a command."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -64,8 +67,10 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
 
 def _act(words: list[str]) -> None:
     """Do what argv says."""
-    if words[0] not in COMMANDS and not words[0].startswith("-"):
-        raise unknown("command", words[0], COMMANDS, f"there are {', '.join(COMMANDS)}.")
+    if words[0] == "--version":
+        print(versions())
+        return
+    _check_known(words[0])
     words, fields = split(words)
     if words[0] in OWN and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
         _help(words[0], words[1])
@@ -86,9 +91,18 @@ def _act(words: list[str]) -> None:
             _ui(command.run, command.port)
 
 
+def _check_known(first: str) -> None:
+    """Raise `InputError` where argv begins with neither a command nor what may stand in the place of one."""
+    if first not in COMMANDS and not first.startswith("-"):
+        raise unknown("command", first, COMMANDS, f"there are {', '.join(COMMANDS)}.")
+    if first.startswith("-") and not first.startswith("--tyro-") and first not in (*INSTEAD, "-h", "--verbose"):
+        raise unknown("option", first, INSTEAD, f"write a command first: {', '.join(COMMANDS)}.")
+
+
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    read = partial(tyro.cli, Command, prog="distil", description="A small language model from a big one.")
+    about = "A small language model from a big one. `distil --version` says which distil this is, with which libraries."
+    read = partial(tyro.cli, Command, prog="distil", description=about)
     try:
         with redirect_stderr(io.StringIO()):
             return read(args=words)
