@@ -30,7 +30,7 @@ def test_help_configs_and_their_errors_load_no_heavy_library() -> None:
 def _ask() -> None:
     """Do what needs no more than configs, and say which of the heavy libraries were loaded for it."""
     assert main(["--help"]) == main(["run", "--help"]) == main(["run", "demo", "--help"]) == 0
-    assert main(["--version"]) == 0
+    assert main(["--version"]) == main(["runs"]) == main(["runs", str(ROOT), "--json"]) == 0
     assert main(["run", "demo", "--distil.temprature", "3"]) == 2
     assert main(["tune", "demo", "--distil.layers", "half"]) == 2
     for name in NAMES:

@@ -75,6 +75,18 @@ class Describe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Runs:
+    """List the runs here: recipe, state, what was kept, loss, when and where. Asks no MLflow."""
+
+    folders: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[FOLDER ...]")]] = ()
+    """Workdirs, or folders that hold some; runs/ where none is given."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fill:
     """Fill a mask with teacher and student side by side, the top five of each."""
 
@@ -112,8 +124,9 @@ Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Runs, tyro.conf.subcommand("runs")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
     | Annotated[Ui, tyro.conf.subcommand("ui")]
 )
-COMMANDS = ("run", "tune", "describe", "fill", "sync", "ui")
+COMMANDS = ("run", "tune", "describe", "runs", "fill", "sync", "ui")
