@@ -87,6 +87,20 @@ class Runs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Say which fields of two runs' configs differ, and put their figures side by side."""
+
+    one: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """An MLflow run id, a workdir, or `latest`."""
+    other: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Another, of another workdir."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fill:
     """Fill a mask with teacher and student side by side, the top five of each."""
 
@@ -125,8 +139,9 @@ Command = (
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Runs, tyro.conf.subcommand("runs")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
     | Annotated[Ui, tyro.conf.subcommand("ui")]
 )
-COMMANDS = ("run", "tune", "describe", "runs", "fill", "sync", "ui")
+COMMANDS = ("run", "tune", "describe", "runs", "compare", "fill", "sync", "ui")

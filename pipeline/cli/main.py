@@ -20,7 +20,7 @@ import tyro
 
 from pipeline.cli.answers.versions import versions
 from pipeline.cli.arguments import OWN, config_of, named_recipe, split
-from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Runs, Sync, Tune, Ui
+from pipeline.cli.commands import COMMANDS, Command, Compare, Describe, Fill, Run, Runs, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
@@ -85,6 +85,8 @@ def _act(words: list[str]) -> None:
             _describe(config_of(command, fields), command)
         case Runs():
             _runs(command)
+        case Compare():
+            _compare(command)
         case Fill():
             _fill(command.text, command.run)
         case Sync():
@@ -143,11 +145,19 @@ def _describe(config: PipelineConfig, command: Describe) -> None:
 
 
 def _runs(command: Runs) -> None:
-    from pipeline.cli.answers.formats import as_json
+    from pipeline.cli.answers.formats import answer, as_json
     from pipeline.cli.answers.runs import as_text, runs_in
 
     found = runs_in(command.folders)
-    print(as_json(found) if command.json else as_text(found, command.folders))
+    answer(as_json(found) if command.json else as_text(found, command.folders))
+
+
+def _compare(command: Compare) -> None:
+    from pipeline.cli.answers.compare import as_text, compare
+    from pipeline.cli.answers.formats import answer, as_json
+
+    found = compare(command.one, command.other)
+    answer(as_json(found) if command.json else as_text(found))
 
 
 def _fill(text: str, run: str) -> None:

@@ -1,6 +1,8 @@
 """Plain data for a person, in columns, and for a program, as one JSON object; neither shows a secret."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any
@@ -22,6 +24,14 @@ def in_columns(rows: Sequence[Sequence[str]]) -> str:
 def as_json(answer: object) -> str:
     """One JSON object; the keys of each are in docs/cli.md."""
     return json.dumps(_presentable(to_plain(answer)), indent=2, ensure_ascii=False)
+
+
+def answer(text: str) -> None:
+    """Print it, for as long as anybody reads: `| head` leaves early, and that is no fault."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain as it ends
 
 
 def _presentable(data: Any) -> Any:

@@ -16,7 +16,8 @@ from pipeline.runtime.lock_owner import is_held
 from stages.errors import InputError
 
 State = Literal["finished", "running", "stopped", "damaged"]
-_NONE = "–"
+NONE = "–"
+"""In text, for what is not known."""
 _HEAD = ("recipe", "state", "kept", "loss", "when (UTC)", "where")
 
 
@@ -95,14 +96,19 @@ def near(workdir: str) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else workdir
 
 
+def when(row: Row) -> str:
+    """To the minute: when a run ended, or began where it has not."""
+    time = row.finished or row.started
+    return time[:16].replace("T", " ") if time else NONE
+
+
 def _line(row: Row) -> tuple[str, ...]:
-    when = row.finished or row.started
     return (
-        row.recipe or _NONE,
+        row.recipe or NONE,
         row.state,
-        _NONE if row.kept_top1 is None else f"{row.kept_top1:.1%}",
-        _NONE if row.mlm_loss is None else f"{row.mlm_loss:.3f}",
-        when[:16].replace("T", " ") if when else _NONE,
+        NONE if row.kept_top1 is None else f"{row.kept_top1:.1%}",
+        NONE if row.mlm_loss is None else f"{row.mlm_loss:.3f}",
+        when(row),
         near(row.workdir),
     )
 
