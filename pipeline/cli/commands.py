@@ -70,6 +70,8 @@ class Describe:
     refresh: _Flag = False
     """Ask the Hugging Face hub anew what its names stand for; otherwise they are what they were to the first run in the
     workdir."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
     verbose: _Flag = False
     """All that the libraries have to say, and tracebacks."""
 

@@ -12,14 +12,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from typing import Any
 
 import tyro
 
 from pipeline.cli.answers.versions import versions
-from pipeline.cli.arguments import OWN, config_of, named_recipe, split
+from pipeline.cli.arguments import OWN, Assignments, config_of, named_recipe, split
 from pipeline.cli.commands import COMMANDS, Command, Compare, Describe, Fill, Run, Runs, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
@@ -82,7 +82,7 @@ def _act(words: list[str]) -> None:
         case Tune():
             _tune(config_of(command, fields), command)
         case Describe():
-            _describe(config_of(command, fields), command)
+            _describe(command, fields)
         case Runs():
             _runs(command)
         case Compare():
@@ -137,7 +137,16 @@ def _tune(config: PipelineConfig, command: Tune) -> None:
     tune(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _describe(config: PipelineConfig, command: Describe) -> None:
+def _describe(command: Describe, fields: Assignments) -> None:
+    if command.json:
+        from pipeline.cli.answers.described import described
+        from pipeline.cli.answers.formats import answer, as_json
+
+        with redirect_stdout(sys.stderr):  # whatever a library has to say
+            found = described(command, fields)
+        answer(as_json(found))
+        return
+    config = config_of(command, fields)
     from pipeline.cli.console import Console
     from pipeline.run import describe
 
