@@ -33,7 +33,7 @@ def test_help_configs_their_errors_and_what_is_asked_of_workdirs_load_no_heavy_l
 def _ask(runs: str) -> None:
     """Do what needs no more than configs and workdirs, and say which of the heavy libraries were loaded for it."""
     assert main(["--help"]) == main(["run", "--help"]) == main(["run", "demo", "--help"]) == 0
-    assert main(["--version"]) == main(["runs"]) == 0
+    assert main(["--version"]) == main(["completion"]) == 0
     assert main(["run", "demo", "--distil.temprature", "3"]) == 2
     assert main(["tune", "demo", "--distil.layers", "half"]) == 2
     assert main(["compare", f"{runs}/a", f"{runs}/b"]) == main(["runs", runs, "--json"]) == 0

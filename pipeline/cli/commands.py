@@ -136,6 +136,14 @@ class Ui:
     """All that the libraries have to say, and tracebacks."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """Print what bash or zsh needs to complete commands, recipes, options and fields: `source <(distil completion)`."""
+
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
@@ -145,5 +153,6 @@ Command = (
     | Annotated[Fill, tyro.conf.subcommand("fill")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
     | Annotated[Ui, tyro.conf.subcommand("ui")]
+    | Annotated[Completion, tyro.conf.subcommand("completion")]
 )
-COMMANDS = ("run", "tune", "describe", "runs", "compare", "fill", "sync", "ui")
+COMMANDS = ("run", "tune", "describe", "runs", "compare", "fill", "sync", "ui", "completion")

@@ -20,7 +20,7 @@ import tyro
 
 from pipeline.cli.answers.versions import versions
 from pipeline.cli.arguments import OWN, Assignments, config_of, named_recipe, split
-from pipeline.cli.commands import COMMANDS, Command, Compare, Describe, Fill, Run, Runs, Sync, Tune, Ui
+from pipeline.cli.commands import COMMANDS, Command, Compare, Completion, Describe, Fill, Run, Runs, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
@@ -93,6 +93,8 @@ def _act(words: list[str]) -> None:
             _sync(command.run)
         case Ui():
             _ui(command.run, command.port)
+        case Completion():
+            _completion()
 
 
 def _check_known(first: str) -> None:
@@ -195,6 +197,13 @@ def _ui(run: str | None, port: int) -> None:
     from pipeline.tracking.store import ui
 
     ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
+
+
+def _completion() -> None:
+    from pipeline.cli.answers.completion import script
+    from pipeline.cli.answers.formats import answer
+
+    answer(script())
 
 
 def _failed(error: Exception, verbose: bool) -> int:
