@@ -1,6 +1,7 @@
 """The pipeline as ordinary code: read `graph` once and know the product."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.records.owed import catch_up
 from pipeline.records.pins import pinned
 from pipeline.records.products import Products
 from pipeline.records.report import read_report
-from pipeline.records.reuse import Reuse, Silent, StageResult
+from pipeline.records.reuse import Reuse, Silent, StageResult, Watch
 from pipeline.records.workdir import CONFIG, begin_run, check_writable, end_run
 from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.lock import alone
@@ -96,17 +97,28 @@ def pretrained(
 
 def describe(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
     """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
+    products, fault = foresee(config, console, console.say, refresh=refresh)
+    if fault is not None:
+        console.say(f"A run would not start: {fault}")
+    return products
+
+
+def foresee(
+    config: PipelineConfig, watch: Watch, say: Callable[[str], None], *, refresh: bool = False
+) -> tuple[Products, InputError | None]:
+    """What a run would reuse and what it would make, of which `watch` is told stage by stage, and what would keep it
+    from starting now."""
     check_secrets(config, os.environ)  # records are read wherever `storage` says
     workdir = Path(config.workdir).expanduser().resolve()
-    config, _ = pinned(config, workdir, console.say, refresh=refresh)
-    products = graph(Reuse(root=config.root, seed=config.seed, watch=console, plan=True), config)
+    config, _ = pinned(config, workdir, say, refresh=refresh)
+    products = graph(Reuse(root=config.root, seed=config.seed, watch=watch, plan=True), config)
     try:
         preflight(where_recorded(config, workdir))
         if not products.corpus.reused:
             check_reachable(config.corpus)
     except InputError as error:
-        console.say(f"A run would not start: {error}")
-    return products
+        return products, error
+    return products, None
 
 
 def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from workdirs import a_report, a_run
+
 from pipeline.cli.arguments import config_of, named_recipe, split
 from pipeline.cli.main import main, parse
 from pipeline.config.schema import from_yaml, to_yaml
@@ -14,11 +16,12 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "ray", "transformers", "mlflow", "datasets", "pyarrow", "matplotlib", "optuna", "tokenizers", "numpy")
 
 
-def test_help_configs_and_their_errors_load_no_heavy_library() -> None:
+def test_help_configs_their_errors_and_what_is_asked_of_workdirs_load_no_heavy_library(tmp_path: Path) -> None:
     """This file again, as a program in a process of its own: see the end of it."""
-    done = subprocess.run(
-        [sys.executable, __file__], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    for name in ("a", "b"):
+        a_run(tmp_path / name, 32 * name, report=a_report(32 * name))
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    done = subprocess.run([sys.executable, __file__, str(tmp_path)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "--distil.temperature" in done.stdout  # every field was shown
     assert "--tune.trials" in done.stdout
@@ -27,11 +30,13 @@ def test_help_configs_and_their_errors_load_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1] == "loaded: none"
 
 
-def _ask() -> None:
-    """Do what needs no more than configs, and say which of the heavy libraries were loaded for it."""
+def _ask(runs: str) -> None:
+    """Do what needs no more than configs and workdirs, and say which of the heavy libraries were loaded for it."""
     assert main(["--help"]) == main(["run", "--help"]) == main(["run", "demo", "--help"]) == 0
+    assert main(["--version"]) == main(["completion"]) == 0
     assert main(["run", "demo", "--distil.temprature", "3"]) == 2
     assert main(["tune", "demo", "--distil.layers", "half"]) == 2
+    assert main(["compare", f"{runs}/a", f"{runs}/b"]) == main(["runs", runs, "--json"]) == 0
     for name in NAMES:
         config = named_recipe(name)
         assert from_yaml(to_yaml(config), name) == config
@@ -41,4 +46,4 @@ def _ask() -> None:
 
 
 if __name__ == "__main__":
-    _ask()
+    _ask(sys.argv[1])

@@ -1,6 +1,6 @@
 """From words to a config: which are fields, and the recipe or file that these change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ OWN = {
 }
 """The commands that take a config, with their own options that have a value. What is neither one of these nor a flag is
 a field of the config."""
-_FLAGS = ("verbose", "refresh", "help")
+_FLAGS = {command: ("verbose", "refresh", "help", *(("json",) if command == "describe" else ())) for command in OWN}
 
 
 def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
@@ -35,7 +35,7 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     while queue:
         word = queue.pop(0)
         name, given, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name in _FLAGS:
+        if not word.startswith("--") or name in _FLAGS[words[0]]:
             own.append(word)
             known = known or not word.startswith("-")
             continue
@@ -55,14 +55,17 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     return own, tuple(fields)
 
 
-def config_of(command: Run | Tune | Describe, fields: Assignments) -> PipelineConfig:
-    """The config of the command's recipe or file, with all set that the command line sets."""
+def config_of(
+    command: Run | Tune | Describe, fields: Assignments, say: Callable[[str], None] = print
+) -> PipelineConfig:
+    """The config of the command's recipe or file, with all set that the command line sets; `say` is told what was
+    taken that nobody gave."""
     if (command.recipe is None) == (command.config is None):
         raise InputError("give a recipe, such as `distil run demo`, or --config FILE: one of the two.")
     if command.config is None:
         config = named_recipe(command.recipe or "")
     else:
-        config = from_yaml(_read(command.config), command.config, print)
+        config = from_yaml(_read(command.config), command.config, say)
     if isinstance(command, Tune):
         return _searching(config, command, fields)
     if command.from_search is None:
@@ -71,7 +74,7 @@ def config_of(command: Run | Tune | Describe, fields: Assignments) -> PipelineCo
 
     search = find_search(command.from_search)
     config = override(adopt(config, search), fields)
-    print(told(search))
+    say(told(search))
     return config
 
 

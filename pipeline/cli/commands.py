@@ -70,6 +70,34 @@ class Describe:
     refresh: _Flag = False
     """Ask the Hugging Face hub anew what its names stand for; otherwise they are what they were to the first run in the
     workdir."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """List the runs here: recipe, state, what was kept, loss, when and where. Asks no MLflow."""
+
+    folders: tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[FOLDER ...]")]] = ()
+    """Workdirs, or folders that hold some; runs/ where none is given."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Say which fields of two runs' configs differ, and put their figures side by side."""
+
+    one: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """An MLflow run id, a workdir, or `latest`."""
+    other: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Another, of another workdir."""
+    json: _Flag = False
+    """One JSON object instead; its keys are in docs/cli.md."""
     verbose: _Flag = False
     """All that the libraries have to say, and tracebacks."""
 
@@ -108,12 +136,23 @@ class Ui:
     """All that the libraries have to say, and tracebacks."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """Print what bash or zsh needs to complete commands, recipes, options and fields: `source <(distil completion)`."""
+
+    verbose: _Flag = False
+    """All that the libraries have to say, and tracebacks."""
+
+
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Runs, tyro.conf.subcommand("runs")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]
     | Annotated[Sync, tyro.conf.subcommand("sync")]
     | Annotated[Ui, tyro.conf.subcommand("ui")]
+    | Annotated[Completion, tyro.conf.subcommand("completion")]
 )
-COMMANDS = ("run", "tune", "describe", "fill", "sync", "ui")
+COMMANDS = ("run", "tune", "describe", "runs", "compare", "fill", "sync", "ui", "completion")

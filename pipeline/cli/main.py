@@ -12,14 +12,15 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from typing import Any
 
 import tyro
 
-from pipeline.cli.arguments import OWN, config_of, named_recipe, split
-from pipeline.cli.commands import COMMANDS, Command, Describe, Fill, Run, Sync, Tune, Ui
+from pipeline.cli.answers.versions import versions
+from pipeline.cli.arguments import OWN, Assignments, config_of, named_recipe, split
+from pipeline.cli.commands import COMMANDS, Command, Compare, Completion, Describe, Fill, Run, Runs, Sync, Tune, Ui
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
@@ -29,6 +30,8 @@ from pipeline.runtime.signals import Terminated
 from pipeline.tracking.away.undelivered import MlflowAway
 from stages.errors import InputError, Preempted, innermost, unwrap
 
+INSTEAD = ("--help", "--version")
+"""What may be given in the place of a command."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -64,8 +67,10 @@ def status_of(action: Callable[[], None], verbose: bool) -> int:
 
 def _act(words: list[str]) -> None:
     """Do what argv says."""
-    if words[0] not in COMMANDS and not words[0].startswith("-"):
-        raise unknown("command", words[0], COMMANDS, f"there are {', '.join(COMMANDS)}.")
+    if words[0] == "--version":
+        print(versions())
+        return
+    _check_known(words[0])
     words, fields = split(words)
     if words[0] in OWN and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
         _help(words[0], words[1])
@@ -77,18 +82,33 @@ def _act(words: list[str]) -> None:
         case Tune():
             _tune(config_of(command, fields), command)
         case Describe():
-            _describe(config_of(command, fields), command)
+            _describe(command, fields)
+        case Runs():
+            _runs(command)
+        case Compare():
+            _compare(command)
         case Fill():
             _fill(command.text, command.run)
         case Sync():
             _sync(command.run)
         case Ui():
             _ui(command.run, command.port)
+        case Completion():
+            _completion()
+
+
+def _check_known(first: str) -> None:
+    """Raise `InputError` where argv begins with neither a command nor what may stand in the place of one."""
+    if first not in COMMANDS and not first.startswith("-"):
+        raise unknown("command", first, COMMANDS, f"there are {', '.join(COMMANDS)}.")
+    if first.startswith("-") and not first.startswith("--tyro-") and first not in (*INSTEAD, "-h", "--verbose"):
+        raise unknown("option", first, INSTEAD, f"write a command first: {', '.join(COMMANDS)}.")
 
 
 def parse(words: Sequence[str]) -> Any:
     """The command that words without fields mean; one of those in `Command`."""
-    read = partial(tyro.cli, Command, prog="distil", description="A small language model from a big one.")
+    about = "A small language model from a big one. `distil --version` says which distil this is, with which libraries."
+    read = partial(tyro.cli, Command, prog="distil", description=about)
     try:
         with redirect_stderr(io.StringIO()):
             return read(args=words)
@@ -119,11 +139,36 @@ def _tune(config: PipelineConfig, command: Tune) -> None:
     tune(config, Console(verbose=command.verbose), refresh=command.refresh)
 
 
-def _describe(config: PipelineConfig, command: Describe) -> None:
+def _describe(command: Describe, fields: Assignments) -> None:
+    if command.json:
+        from pipeline.cli.answers.described import described
+        from pipeline.cli.answers.formats import answer, as_json
+
+        with redirect_stdout(sys.stderr):  # whatever a library has to say
+            found = described(command, fields)
+        answer(as_json(found))
+        return
+    config = config_of(command, fields)
     from pipeline.cli.console import Console
     from pipeline.run import describe
 
     describe(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _runs(command: Runs) -> None:
+    from pipeline.cli.answers.formats import answer, as_json
+    from pipeline.cli.answers.runs import as_text, runs_in
+
+    found = runs_in(command.folders)
+    answer(as_json(found) if command.json else as_text(found, command.folders))
+
+
+def _compare(command: Compare) -> None:
+    from pipeline.cli.answers.compare import as_text, compare
+    from pipeline.cli.answers.formats import answer, as_json
+
+    found = compare(command.one, command.other)
+    answer(as_json(found) if command.json else as_text(found))
 
 
 def _fill(text: str, run: str) -> None:
@@ -152,6 +197,13 @@ def _ui(run: str | None, port: int) -> None:
     from pipeline.tracking.store import ui
 
     ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
+
+
+def _completion() -> None:
+    from pipeline.cli.answers.completion import script
+    from pipeline.cli.answers.formats import answer
+
+    answer(script())
 
 
 def _failed(error: Exception, verbose: bool) -> int:

@@ -1,4 +1,7 @@
-"""Which run a RUN on the command line means: `latest`, a workdir, or MLflow's id of it."""
+"""Which run a RUN on the command line means: `latest`, a workdir, or MLflow's id of it.
+
+A run whose workdir is here is found without MLflow, which is imported only to ask for another: it takes seconds.
+"""
 
 import os
 import re
@@ -8,10 +11,8 @@ import yaml
 
 from pipeline.config.nearest_name import nearest
 from pipeline.config.serialisation import from_plain
-from pipeline.records.downloaded_run import fetch
 from pipeline.records.workdir import NAME, read_run
 from pipeline.tracking.config import TrackingConfig
-from pipeline.tracking.run import workdir_of
 from stages.errors import InputError
 
 RUNS = Path("runs")
@@ -34,6 +35,9 @@ def find_workdir(run: str, runs: Path = RUNS) -> Path:
         if found is not None and run in found.mlflow_run_ids:
             return workdir
     if re.fullmatch("[0-9a-f]{32}", run):  # it ran elsewhere on this machine, or on another one
+        from pipeline.records.downloaded_run import fetch
+        from pipeline.tracking.run import workdir_of
+
         workdir = Path(workdir_of(TrackingConfig(), run))
         return workdir if read_run(workdir) is not None else fetch(TrackingConfig(), run, runs / run)
     raise InputError(_not_found(run, known))

@@ -46,9 +46,9 @@ def environment() -> Environment:
     commit, dirty = _checked_out() or _told()
     return Environment(
         python=platform.python_version(),
-        torch=_version("torch"),
-        ray=_version("ray"),
-        transformers=_version("transformers"),
+        torch=installed("torch"),
+        ray=installed("ray"),
+        transformers=installed("transformers"),
         commit=commit,
         dirty=dirty,
     )
@@ -69,7 +69,8 @@ def _told() -> tuple[str | None, bool | None]:
     return os.environ.get(COMMIT_VARIABLE) or None, said.get(os.environ.get(DIRTY_VARIABLE, "").lower())
 
 
-def _version(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """The version of a distribution, by its metadata; None where it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:

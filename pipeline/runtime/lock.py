@@ -13,12 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.runtime.lock_owner import me, refusal
+from pipeline.runtime.lock_owner import NAME, me, refusal
 from pipeline.runtime.storage_lock import storage_locked
 from stages.errors import InputError
 from stages.storage import Folder
 
-NAME = "run.lock"
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """What flock says on a file system that has no locks (some NFS and Lustre mounts)."""
 

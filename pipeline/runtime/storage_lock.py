@@ -27,15 +27,12 @@ from uuid import uuid4
 
 import pyarrow.fs as pafs
 
-from pipeline.runtime.lock_owner import LockOwner, refusal
+from pipeline.runtime.lock_owner import DEAD, LOCK, LockOwner, refusal
 from stages.errors import InputError
 from stages.storage import Folder, filesystem_of
 
-LOCK = "lock"
 BEAT = 10.0
 """Seconds between two writes of a held claim."""
-DEAD = 60.0
-"""Seconds without one after which anybody may take over."""
 LOOKS = 5
 """How often the lowest of several claims looks whether the others have withdrawn, a second apart."""
 _END, _OVER = ".json", ".over"

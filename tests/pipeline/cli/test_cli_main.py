@@ -1,11 +1,9 @@
 """argv in; exit status and sentences out."""
 
-import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,21 +26,6 @@ from stages.storage import Folder
 
 ROOT = Path(__file__).resolve().parents[3]
 SEARCH = "5ea4c4" + "0" * 26
-
-
-@pytest.fixture(autouse=True)
-def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working directory; environment and loggers as they were."""
-    monkeypatch.chdir(tmp_path)
-    environment = dict(os.environ)
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.data", "ray.train", "ray.tune", "mlflow", "alembic")]
-    loggers += [logging.getLogger(name) for name in ("transformers", "datasets", "torch")]
-    levels = [logger.level for logger in loggers]
-    yield
-    os.environ.clear()
-    os.environ.update(environment)
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def test_help_answers_at_once_and_imports_nothing_heavy() -> None:

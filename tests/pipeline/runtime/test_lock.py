@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pipeline.runtime.lock import NAME, alone
-from pipeline.runtime.lock_owner import owner_of
+from pipeline.runtime.lock_owner import DEAD, LOCK, is_held, owner_of
 from stages.errors import InputError
 from stages.storage import Folder
 
@@ -46,11 +47,23 @@ def test_alone_second_process_is_refused_in_one_sentence_and_a_killed_holder_hol
         assert said.startswith(f"{tmp_path}/a is in use by `-c {tmp_path}/a")
         assert f"on {os.uname().nodename} (process {holder.pid}) since 20" in said
         assert "\n" not in said
+        assert is_held(tmp_path / "a")
     finally:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
+    assert not is_held(tmp_path / "a")
     with alone(tmp_path / "a", Folder(str(tmp_path / "a")), pytest.fail):
         assert json.loads((tmp_path / "a" / NAME).read_text())["pid"] == os.getpid()
+
+
+def test_is_held_on_a_disk_without_locks_goes_by_the_claims_that_are_kept_alive(tmp_path: Path) -> None:
+    assert not is_held(tmp_path)
+    claim = tmp_path / LOCK / "0001-a.json"
+    claim.parent.mkdir()
+    claim.write_text("{}")
+    assert is_held(tmp_path)
+    os.utime(claim, (0, time.time() - DEAD - 1))
+    assert not is_held(tmp_path)
 
 
 def test_alone_two_workdirs_with_one_storage_exclude_one_another(tmp_path: Path) -> None:

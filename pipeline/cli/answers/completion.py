@@ -1,0 +1,78 @@
+"""`distil completion`: what a shell needs to complete commands, recipes, options and fields.
+
+Ours and not tyro's (`--tyro-print-completion`): that one knows neither recipes nor fields, starts Python at each press
+of Tab, and offers words of the help where that has two lines.
+"""
+
+from typing import get_args, get_type_hints
+
+import tyro
+
+from pipeline import recipes
+from pipeline.cli.arguments import OWN
+from pipeline.cli.commands import Command
+from pipeline.config.overrides import flat
+
+_SCRIPT = r"""# distil's words for bash, and for zsh by its bashcompinit.
+[ -n "${ZSH_VERSION:-}" ] && autoload -Uz bashcompinit && bashcompinit
+_distil() {
+  local word="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" own="" offered="" fields
+  fields="FIELDS"
+  case "${COMP_WORDS[1]}" in
+OPTIONS
+  esac
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    offered="COMMANDS --help --version"
+  elif [ "${word#-}" != "$word" ]; then
+    offered="$own --help"
+  elif [ "$before" = --run ] || [ "$before" = --from-search ]; then
+    offered="latest"
+  else
+    case "${COMP_WORDS[1]} $before" in
+      TAKING) offered="RECIPES" ;;
+      "sync sync" | "compare "*) offered="latest" ;;
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$offered" -- "$word"))
+}
+complete -o default -F _distil distil"""
+"""In capitals what is filled in. Where it offers nothing the shell completes names of files."""
+
+
+def script() -> str:
+    """To be read by a shell: `source <(distil completion)`."""
+    words = [f'    {name}) own="{" ".join(own)}{" $fields" if name in OWN else ""}" ;;' for name, own in _own().items()]
+    taking = " | ".join(f'"{name} {name}"' for name in OWN)  # a recipe stands right behind its command
+    filled = {
+        "FIELDS": " ".join(_fields()),
+        "OPTIONS": "\n".join(words),
+        "COMMANDS": " ".join(_own()),
+        "TAKING": taking,
+        "RECIPES": " ".join(recipes.NAMES),
+    }
+    text = _SCRIPT
+    for name, value in filled.items():
+        text = text.replace(name, value)
+    return text
+
+
+def _own() -> dict[str, list[str]]:
+    """Each command's own options."""
+    found = {}
+    for command in get_args(Command):
+        kind, about = get_args(command)
+        hints = get_type_hints(kind, include_extras=True)
+        named = (name for name, hint in hints.items() if tyro.conf.Positional not in getattr(hint, "__metadata__", ()))
+        found[about.name] = [_option(name) for name in named]
+    return found
+
+
+def _fields() -> list[str]:
+    """Those of any recipe's config: a group such as `pretrain` is in some of them alone."""
+    configs = map(recipes.recipe, recipes.NAMES)
+    names = dict.fromkeys(name for config in configs for name in flat(config))
+    return [_option(name) for name in names if name != "from_search"]  # an option of some commands
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
