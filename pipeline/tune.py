@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
-from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.schema import PipelineConfig, bearing, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
 from pipeline.records.owed import catch_up
@@ -69,7 +69,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         name=f"{config.name} search",
         workdir=str(workdir),
         fingerprint=found.fingerprint,
-        parameters=flat(config),
+        parameters=bearing(config, search=True),
         yaml=to_yaml(config),
         hardware=hardware(),
         run_id=before,

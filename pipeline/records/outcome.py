@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.console import Console
-from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.schema import PipelineConfig, bearing, to_yaml
 from pipeline.config.serialisation import to_plain
 from pipeline.records.products import Products
 from pipeline.records.record import read_record
@@ -57,7 +57,7 @@ def about(config: PipelineConfig, last: StageResult[Any], workdir: Path, trackin
         name=config.name,
         workdir=str(workdir),
         fingerprint=last.fingerprint,
-        parameters=flat(config),
+        parameters=bearing(config),
         yaml=to_yaml(config),
         hardware=hardware(),
         run_id=next(iter(unfinished), None),

@@ -47,7 +47,7 @@ class RunAbout:
     workdir: str
     fingerprint: str
     parameters: Mapping[str, object]
-    """Every field of the resolved config by its dotted path."""
+    """The fields of the resolved config that bear on the run, by their dotted paths."""
     yaml: str
     """The resolved config; saved as config.yaml, from which the run can be made again."""
     hardware: str = ""
