@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking.away.debts import owed_of
 from pipeline.tracking.delivery import Delivery, first_line
 from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.pages import FINAL, final
 from pipeline.tracking.retry import is_refusal
 from pipeline.tuning.ledger import Report, Trial
 from pipeline.tuning.tracking.attempt import attempt
-from pipeline.tuning.tracking.trial_run import FINAL, Key, final, key_in, key_of, name_of, tags_of
+from pipeline.tuning.tracking.trial_run import Key, key_in, key_of, name_of, tags_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric

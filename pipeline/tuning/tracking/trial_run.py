@@ -6,9 +6,6 @@ from pipeline.tuning.ledger import Trial
 
 Key = tuple[str, str]
 """("", number) of a trial, (number of the trial that it confirms, seed) of a confirmation."""
-FINAL = {"heldout_mlm_loss": "final/heldout_mlm_loss", "heldout_top1": "final/heldout_top1"}
-"""What runs are sorted by, under the names that a whole run has it by too; of a student that was compared with no
-teacher there is no more."""
 
 
 def key_of(trial: Trial) -> Key:
@@ -39,8 +36,3 @@ def tags_of(trial: Trial, hardware: str) -> dict[str, str]:
         "hardware": hardware,
     }
     return {name: value for name, value in tags.items() if value}
-
-
-def final(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Of what a student's last evaluation measured, that by which runs are sorted."""
-    return {name: metrics[measured] for measured, name in FINAL.items() if measured in metrics}
