@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from published import report_of, tiny_student
 from recorded import corpus_in
+from tiny_families import tiny_model, tokenizer_for
 
 from pipeline.recipes import recipe
 from pipeline.records.outcome import describe, log_final
@@ -17,13 +18,14 @@ from pipeline.records.products import Products
 from pipeline.records.reuse import StageResult
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
-from pipeline.tracking.pages import FINAL, KIND, NOTE, OURS, command_line, of_run, of_version
+from pipeline.tracking.pages import FINAL, KIND, NOTE, OURS, command_line, of_run
 from pipeline.tracking.registry import PublishedModel
 from pipeline.tracking.run import RunAbout, run
 from stages.context import StageContext
 from stages.distillation.step import adamw
 from stages.evaluation.artifact import Report
 from stages.models import model_in
+from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
 from stages.publish.stage import publish
 from stages.storage import Folder
@@ -166,14 +168,28 @@ def test_version_that_an_earlier_run_made_keeps_the_command_that_made_it(
     assert "--workdir elsewhere" in client.get_run(live.run_id).data.tags[NOTE]
 
 
-def test_causal_model_is_shown_as_what_continues_a_text(tmp_path: Path) -> None:
-    report = replace(report_of(tmp_path, START - 1, START), objective="causal")
-    text = of_version("models:/tiny/1", "first", report, "distil run demo")
-    assert "text-generation" in text
+def test_causal_model_is_shown_as_what_continues_a_text_in_lines_that_run(
+    config: TrackingConfig,
+    client: mlflow.MlflowClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tokenizer = tokenizer_for("gpt2", ["The shape of a tensor is a tuple"] * 9)
+    for part in (tokenizer, tiny_model("gpt2", vocab_size=len(tokenizer), n_positions=64)):
+        part.save_pretrained(tmp_path / "gpt2")
+    model = Published(folder=Folder(str(tmp_path / "gpt2")), weights_digest="w", vocabulary_digest="v")
+    report = replace(report_of(tmp_path / "report", START - 1, START), objective="causal")
+    with run(config, ABOUT) as live:
+        registered = live.log_model(model, report, name="tiny", score=lambda _: START)
+        describe("demo", report, registered, live, "distil run demo")
+    text = client.get_model_version("tiny", "1").description
     assert "| next-token loss |" in text
     (code,) = re.findall("```python\n(.*?)```", text, re.DOTALL)
     assert code.count("\n") == 3
-    compile(code, "usage", "exec")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", str(config.uri))
+    exec(code, {})
+    assert "The shape of a tensor" in capsys.readouterr().out
 
 
 def made(stage: str, artifact: Any, folder: Path) -> StageResult[Any]:
