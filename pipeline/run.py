@@ -16,6 +16,7 @@ from pipeline.records.outcome import (
     deliver,
     hand_over,
     interrupted,
+    log_final,
     register,
     say_elsewhere,
     say_skipped,
@@ -171,6 +172,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
         say_skipped(products.corpus, console)
         live.log_dataset(products.corpus.artifact, config.corpus.source)
         live.log_figures()
+        log_final(config, products, live)
         if products.published is not None:
             conclude(config, products, register(config, products, live), live, workdir, memory)
         elif products.released is not None:

@@ -2,12 +2,13 @@
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
-from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.schema import PipelineConfig, bearing, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.records.outcome import say_skipped
 from pipeline.records.owed import catch_up
@@ -21,6 +22,7 @@ from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
 from pipeline.tracking.away.undelivered import kept
 from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.pages import command_line
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
 from pipeline.tracking.store import URI_VARIABLE, store_of
@@ -31,6 +33,7 @@ from pipeline.tuning.space import paper_point
 from pipeline.tuning.stage import Searching, step_of
 from pipeline.tuning.tables.board import Board
 from pipeline.tuning.tables.verdict import verdict_lines, verdict_table
+from pipeline.tuning.tracking.description import begun, concluded
 from pipeline.tuning.tracking.which_search import STARTED
 from pipeline.tuning.verdict import CANDIDATES, Search
 from stages.evaluation.heldout import halves
@@ -65,19 +68,11 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         console.reused(found)
         show(found.artifact, config, console)
         return found.artifact
-    about = RunAbout(
-        name=f"{config.name} search",
-        workdir=str(workdir),
-        fingerprint=found.fingerprint,
-        parameters=flat(config),
-        yaml=to_yaml(config),
-        hardware=hardware(),
-        run_id=before,
-    )
+    told = about(config, found, workdir, before)
     with (
         cluster(console.verbose, state=True),
         preflighted(there),
-        tracked(there.tracking, about, console.say) as live,
+        tracked(there.tracking, told, console.say) as live,
     ):
         stop.listen(is_gone)
         if not (workdir / CONFIG).exists():  # else a run's, which is what other commands look for there
@@ -107,10 +102,35 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         search = made.artifact
         if made.reused:
             searching.tell_again(made.folder)
+        live.tell("the description", description=concluded(search, config.name, command_of(), full_run(search, config)))
     note_run(live, found.folder, ended=not live.waits)
     show(search, config, console)
     live.check_delivered()
     return search
+
+
+def about(config: PipelineConfig, found: StageResult[Search], workdir: Path, run_id: str | None) -> RunAbout:
+    """What MLflow is told of the search. `run_id`: its run of before, where it goes on."""
+    return RunAbout(
+        name=f"{config.name} search",
+        workdir=str(workdir),
+        fingerprint=found.fingerprint,
+        parameters=bearing(config, search=True),
+        yaml=to_yaml(config),
+        hardware=hardware(),
+        run_id=run_id,
+        description=begun(config.name, command_of()),
+    )
+
+
+def command_of() -> str:
+    """The command that this search is."""
+    return command_line(sys.argv, "distil tune --config config.yaml")
+
+
+def full_run(search: Search, config: PipelineConfig) -> str:
+    """The command that takes the setting which the search came to."""
+    return f"distil run {config.name} --from-search {search.mlflow_run_id}"
 
 
 def planned(config: PipelineConfig) -> StageResult[Search]:
@@ -162,5 +182,5 @@ def too_few(seeds: int) -> str:
 def show(search: Search, config: PipelineConfig, console: Console) -> None:
     """What came out, and the command that makes the full run of it."""
     console.terminal.print(verdict_table(search))
-    for line in verdict_lines(search, f"distil run {config.name} --from-search {search.mlflow_run_id}"):
+    for line in verdict_lines(search, full_run(search, config)):
         console.say(line)

@@ -1,12 +1,12 @@
 """The whole pipeline's config: one field for each stage's own, to and from YAML."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 import yaml
 
-from pipeline.config.overrides import flat, override
+from pipeline.config.overrides import Scalar, flat, override
 from pipeline.config.serialisation import from_plain, to_plain
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tuning.config import TuneConfig
@@ -24,7 +24,10 @@ T = TypeVar("T")
 _MOST = 5
 """Names in a notice."""
 
-__all__ = ["PipelineConfig", "flat", "from_yaml", "override", "read_yaml", "to_yaml"]
+_UNTIL = ("teacher", "distil", "evaluate", "publish")
+"""The stages at which a run may stop, in order."""
+
+__all__ = ["PipelineConfig", "bearing", "flat", "from_yaml", "override", "read_yaml", "to_yaml"]
 
 
 def _ignore(_: str) -> None:
@@ -69,6 +72,31 @@ class PipelineConfig:
     def root(self) -> Folder:
         """The folder under which every stage keeps its own."""
         return Folder(self.storage or self.workdir)
+
+
+def bearing(config: PipelineConfig, *, search: bool = False) -> dict[str, Scalar]:
+    """The fields that bear on a run, or on a search, by their dotted paths: without those of stages that it has not.
+
+    MLflow shows them a row each, and a hundred hide the ten that matter; config.yaml has all.
+    """
+    idle = tuple(_idle(config, search))
+    return {name: value for name, value in flat(config).items() if not name.startswith(idle)}
+
+
+def _idle(config: PipelineConfig, search: bool) -> Iterator[str]:
+    """What the names of fields begin with that nothing of a run, or of a search, looks at."""
+    last = "distil" if search else config.until
+    yield "tracking."
+    yield from (f"{stage}." for stage in _UNTIL[_UNTIL.index(last) + 1 :])
+    if last == "teacher":
+        yield from ("tokens.", "teacher.adapt_steps")
+    if last == "teacher" or not config.teacher.adapt_steps:
+        yield "teacher.adapt."
+    if config.pretrain is None:
+        yield "pretrain"
+    else:
+        yield from ("teacher.model", "teacher.revision")
+    yield from ("until", "from_search") if search else ("tune.",)
 
 
 def to_yaml(config: object) -> str:

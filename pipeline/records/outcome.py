@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.console import Console
-from pipeline.config.schema import PipelineConfig, flat, to_yaml
+from pipeline.config.schema import PipelineConfig, bearing, to_yaml
 from pipeline.config.serialisation import to_plain
 from pipeline.records.products import Products
 from pipeline.records.record import read_record
@@ -20,10 +21,12 @@ from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.memory import PeakMemory
 from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.pages import command_line, final, final_of, of_experiment, of_model, of_run, of_text, of_version
 from pipeline.tracking.registry import PublishedModel
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.store import URI_VARIABLE
 from stages.corpus.artifact import Corpus
+from stages.evaluation.artifact import Report
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
 from stages.teacher.pretrain import Released
@@ -57,12 +60,18 @@ def about(config: PipelineConfig, last: StageResult[Any], workdir: Path, trackin
         name=config.name,
         workdir=str(workdir),
         fingerprint=last.fingerprint,
-        parameters=flat(config),
+        parameters=bearing(config),
         yaml=to_yaml(config),
         hardware=hardware(),
         run_id=next(iter(unfinished), None),
         tags={"from_search": config.from_search} if config.from_search else {},
+        description=of_run(config.name, command_of()),
     )
+
+
+def command_of() -> str:
+    """The command that this run is."""
+    return command_line(sys.argv, "distil run --config config.yaml")
 
 
 def deliver(live: LiveRun, stage: str, step: int, metrics: Mapping[str, float]) -> None:
@@ -126,7 +135,7 @@ def conclude(
     workdir: Path,
     memory: PeakMemory,
 ) -> None:
-    """Write report.json, and log it."""
+    """Write report.json, log it, and describe what was published."""
     assert products.published is not None, "only a run that published concludes"
     assert products.report is not None
     assert products.student is not None
@@ -152,6 +161,31 @@ def conclude(
     )
     write_report(workdir, report)
     live.log_report(to_plain(report))
+    describe(config.name, measured, model, live, command_of())
+
+
+def describe(recipe: str, measured: Report, model: PublishedModel, live: LiveRun, command: str) -> None:
+    """What MLflow's pages say of a run that published, of its model, and of the experiment that it is the newest of."""
+    if model.run_id == live.run_id:  # else the version is an earlier run's, and so is what is said of it
+        own = of_version(model.model_uri, model.verdict, measured, command)
+        of_name = of_model(model.name, model.version, measured, is_champion=model.is_champion, command=command)
+        told = {"name": model.name, "version": str(model.version), "description": own, "of_name": of_name}
+        live.tell("the model's description", model=told)
+    page = of_run(recipe, command, measured, model.model_uri, model.verdict)
+    live.tell("the description", description=page, experiment=of_experiment(page))
+
+
+def log_final(config: PipelineConfig, products: Products, live: LiveRun) -> None:
+    """The figures that runs are sorted by, of whatever student there is: beside its teacher, or by its last evaluation
+    where the run ends before that."""
+    if products.report is not None:
+        measured = products.report.artifact
+        live.log_metrics(0, final_of(measured))
+        if products.published is None:
+            live.tell("the description", description=of_run(config.name, command_of(), measured))
+    elif products.student is not None:
+        reports = reversed(checkpoint.history(products.student.folder / "checkpoints"))
+        live.log_metrics(0, next(filter(None, map(final, reports)), {}))
 
 
 def hand_over(config: PipelineConfig, released: StageResult[Released], live: LiveRun, workdir: Path) -> None:
@@ -163,6 +197,7 @@ def hand_over(config: PipelineConfig, released: StageResult[Released], live: Liv
         shutil.copytree(source, local, dirs_exist_ok=True)
         text = teacher_readme(config, model, here.commit or "an unknown commit")
         (local / "README.md").write_text(text, encoding="utf-8")
+    live.tell("the description", description=of_text(text, command_of()))
 
 
 def teacher_readme(config: PipelineConfig, model: Released, commit: str) -> str:

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from pipeline.tracking.delivery import first_line
+from pipeline.tracking.pages import CANDIDATE, CHAMPION
 from stages.evaluation.significance import paired_bootstrap
 
 if TYPE_CHECKING:
     from stages.evaluation.artifact import Report
     from stages.publish.artifact import Published
 
-CANDIDATE, CHAMPION = "candidate", "champion"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, SafetensorError)
 """What reading a model's files raises, beside MLflow's own errors, where they are not there or are damaged."""
 Score = Callable[[Path], NDArray[np.float64]]
@@ -111,7 +111,7 @@ def _new(
         client.log_artifact(run_id, str(Path(folder) / "losses.npz"), where)
     info = _log(mlflow, published, name, tags)
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Distilled language models; @champion is the best so far.")
+        client.create_registered_model(name)
     return client.create_model_version(
         name, info.model_uri, run_id, tags={**tags, "losses": f"{where}/losses.npz"}, model_id=info.model_id
     )

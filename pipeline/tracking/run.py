@@ -22,6 +22,7 @@ from pipeline.tracking.checks.probe import check_experiment
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.live_run import LiveRun, legal
+from pipeline.tracking.pages import NOTE, lacking, of_experiment
 from pipeline.tracking.store import URI_VARIABLE, Store, store_of, tidied
 from stages.errors import InputError, Preempted
 
@@ -47,7 +48,7 @@ class RunAbout:
     workdir: str
     fingerprint: str
     parameters: Mapping[str, object]
-    """Every field of the resolved config by its dotted path."""
+    """The fields of the resolved config that bear on the run, by their dotted paths."""
     yaml: str
     """The resolved config; saved as config.yaml, from which the run can be made again."""
     hardware: str = ""
@@ -55,6 +56,8 @@ class RunAbout:
     """A run to continue; None starts one."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Further ones."""
+    description: str = ""
+    """What its page says until there are figures, in Markdown."""
 
 
 @contextmanager
@@ -135,7 +138,7 @@ def workdir_of(config: TrackingConfig, run: str) -> str:
 def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, say: Callable[[str], object]) -> LiveRun:
     """The experiment (made once), the run, and what is known before the first stage."""
     client = mlflow.MlflowClient(store.uri)
-    experiment_id = _experiment(client, config, store)
+    experiment_id, lacks = _experiment(client, config, store)
     measurable = config.system_metrics and importlib.util.find_spec("psutil") is not None
     try:
         started = mlflow.start_run(
@@ -154,17 +157,24 @@ def _start(mlflow: Any, config: TrackingConfig, store: Store, about: RunAbout, s
         live.problems.append("system metrics need psutil: pip install psutil")
     known = started.data.params  # a parameter is written once; config.yaml tells what a continued run runs with
     live.tell("the parameters", params={legal(k): str(v) for k, v in about.parameters.items() if legal(k) not in known})
+    if lacks:
+        live.tell("the experiment's description", experiment=lacks)
+    if about.description:
+        live.tell("the description", description=about.description)
     if "error" in started.data.tags:  # of an earlier start
         live.tell("that it goes on", no_tag="error")
     return live
 
 
-def _experiment(client: Any, config: TrackingConfig, store: Store) -> str:
-    found = client.get_experiment_by_name(config.experiment)
+def _experiment(client: Any, config: TrackingConfig, store: Store) -> tuple[str, dict[str, str]]:
+    """Its id, and the tags that it still lacks: it may be older than these, or made by hand."""
+    found, wanted = client.get_experiment_by_name(config.experiment), of_experiment()
     if found is None:
-        return client.create_experiment(config.experiment, artifact_location=store.artifacts)
+        return client.create_experiment(config.experiment, artifact_location=store.artifacts, tags=wanted), {}
     check_experiment(found, config.experiment)
-    return found.experiment_id
+    if found.tags.get(NOTE):  # with the newest run in it
+        del wanted[NOTE]
+    return found.experiment_id, lacking(found.tags, wanted)
 
 
 def _newest(client: Any, config: TrackingConfig) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.tracking.away.descriptions import deliver_description, deliver_experiment, deliver_model
 from pipeline.tracking.deduplication import SentMetrics
 from stages.errors import InputError
 from stages.storage import Folder
@@ -42,6 +43,12 @@ class Undelivered:
     """Content in base64, by its path below the run's artifacts."""
     dataset: Mapping[str, Any] = field(default_factory=dict)
     """The fields of MLflow's own object, and `tags`; empty for none."""
+    description: str = ""
+    """Of the run, in Markdown."""
+    experiment: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the run's experiment."""
+    model: Mapping[str, str] = field(default_factory=dict)
+    """Descriptions of a registered model and of a version, as `deliver_model` takes them; empty for none."""
     status: str = ""
     """Such as FINISHED; empty where the run goes on."""
     ended: int = 0
@@ -77,11 +84,12 @@ def rewrite(workdir: Path, items: Sequence[Undelivered]) -> None:
 def summary(items: Sequence[Undelivered]) -> str:
     """For a person, such as "48 metric values, config.yaml and the end of the run"."""
     values = sum(len(item.metrics) for item in items)
-    texts = sum(len(item.params) + len(item.tags) for item in items)
+    texts = sum(len(item.params) + len(item.tags) + len(item.experiment) for item in items)
     parts = [f"{values:,} metric value{'s' if values > 1 else ''}"] if values else []
     parts += [f"{texts:,} parameters and tags"] if texts else []
     parts += dict.fromkeys(name for item in items for name in item.files)
     parts += ["the data set"] if any(item.dataset for item in items) else []
+    parts += ["descriptions"] if any(item.description or item.model for item in items) else []
     ends = len({item.run_id for item in items if item.status})
     parts += [f"the end of {'the run' if ends == 1 else f'{ends:,} runs'}"] if ends else []
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "nothing"
@@ -106,6 +114,12 @@ def deliver(client: Any, item: Undelivered, end: Callable[[], object] | None = N
         _deliver_file(client, run_id, PurePosixPath(path), base64.b64decode(content))
     if item.dataset:
         _deliver_dataset(client, run_id, item.dataset)
+    if item.description:
+        deliver_description(client, run_id, item.description)
+    if item.experiment:
+        deliver_experiment(client, run_id, item.experiment)
+    if item.model:
+        deliver_model(client, item.model)
     if item.status:
         end() if end is not None else client.set_terminated(run_id, item.status, item.ended)
     if item.tags:

@@ -6,7 +6,7 @@ recorded is in the parent's `problems`.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking.away.debts import owed_of
 from pipeline.tracking.delivery import Delivery, first_line
 from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.pages import FINAL, final
 from pipeline.tracking.retry import is_refusal
 from pipeline.tuning.ledger import Report, Trial
 from pipeline.tuning.tracking.attempt import attempt
+from pipeline.tuning.tracking.trial_run import Key, key_in, key_of, name_of, tags_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
-
-Key = tuple[str, str]
-"""("", number) of a trial, (number of the trial that it confirms, seed) of a confirmation."""
 
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow shows runs below one another."""
@@ -48,6 +47,8 @@ class Children:
         """Status and tags to end a run with."""
         self._tokens: dict[str, int] = {}
         """Of a run, those of the last report that was handed over."""
+        self._concluded: set[str] = set()
+        """The runs whose final figures were handed over, now or before a kill."""
         self._refusals: dict[str, tuple[int, str]] = {}
         """Of a run, how many values were refused, and why."""
         self._unmade: set[Key] = set()
@@ -60,10 +61,10 @@ class Children:
 
         `parent`: in a confirmation, the run of the trial that it confirms, where it is not among those known here.
         """
-        name = _name(trial)
+        name = name_of(trial)
         run_id = attempt(self._live, f"the run of {name}", partial(self._found_or_made, trial, parent))
         if run_id is None:
-            self._unmade |= {_key(trial)} if trial.run_id is None else set()
+            self._unmade |= {key_of(trial)} if trial.run_id is None else set()
             return trial.run_id
         attempt(self._live, f"what {name} is set to", partial(self._set_up, run_id, trial))
         self._catch_up(trial)
@@ -75,10 +76,10 @@ class Children:
         A report that was handed over before, now or before the search was killed, is passed over, and so is one of
         a trial without a run: once it has one, its reports in the ledger are sent.
         """
-        run_id = self._runs.get(_key(trial))
+        run_id = self._runs.get(key_of(trial))
         if run_id is not None and report.tokens > self._tokens.get(run_id, -1):
             self._tokens[run_id] = report.tokens
-            attempt(self._live, f"step {report.step} of {_name(trial)}", partial(self._hand_over, run_id, report))
+            attempt(self._live, f"step {report.step} of {name_of(trial)}", partial(self._hand_over, run_id, report))
 
     def ended(self, trial: Trial) -> None:
         """End its run: FINISHED where it completed or was stopped early, FAILED otherwise, with the reason.
@@ -86,7 +87,7 @@ class Children:
         A run that has ended only gets the metrics that it lacks, so a search which goes on calls this for all trials
         that are over: the kill may have come after the ledger had it, and before MLflow.
         """
-        attempt(self._live, f"the end of {_name(trial)}", partial(self._end, trial))
+        attempt(self._live, f"the end of {name_of(trial)}", partial(self._end, trial))
 
     def close(self, *, interrupted: bool) -> None:
         """End what still runs, as KILLED where the search was interrupted, as FAILED otherwise; deliver what waits."""
@@ -120,16 +121,16 @@ class Children:
         above = self._above(trial, parent)
         if above not in self._read:
             self._read_children(above)
-        return self._runs.get(_key(trial))
+        return self._runs.get(key_of(trial))
 
     def _made(self, trial: Trial, parent: str | None) -> str:
         above = self._above(trial, parent)
         self._read.discard(above)  # it may be made although no answer comes; before the next try, this is read again
         made = self._client.create_run(
-            self._live.experiment_id, run_name=_name(trial), tags={PARENT: above, **self._tags(trial)}
+            self._live.experiment_id, run_name=name_of(trial), tags={PARENT: above, **tags_of(trial, self._hardware)}
         )
         self._read.add(above)
-        self._runs[_key(trial)] = made.info.run_id
+        self._runs[key_of(trial)] = made.info.run_id
         self._open.add(made.info.run_id)
         return made.info.run_id
 
@@ -140,17 +141,6 @@ class Children:
         if above is None:
             raise LookupError(f"trial {trial.confirms} has no run")
         return above
-
-    def _tags(self, trial: Trial) -> dict[str, str]:
-        tags = {
-            "trial": str(trial.number),
-            "confirms": "" if trial.confirms is None else str(trial.confirms),
-            "seed": str(trial.seed),
-            "kind": "trial" if trial.confirms is None else "confirmation",
-            "state": "running",
-            "hardware": self._hardware,
-        }
-        return {name: value for name, value in tags.items() if value}
 
     def _read_children(self, above: str) -> None:
         """Take in the runs below a run; the first one where a trial should have two."""
@@ -172,11 +162,12 @@ class Children:
 
     def _take_in(self, run: Any) -> None:
         tags, run_id = run.data.tags, run.info.run_id
-        if "trial" not in tags or "seed" not in tags:
-            return  # somebody else's
-        key = (tags["confirms"], tags["seed"]) if "confirms" in tags else ("", tags["trial"])
+        key = key_in(tags)
+        if key is None:
+            return
         if self._runs.setdefault(key, run_id) == run_id and run_id not in self._tokens:
             self._tokens[run_id] = int(run.data.metrics.get("tokens", -1))
+            self._concluded |= {run_id} if set(FINAL.values()) & run.data.metrics.keys() else set()
             if run.info.status == "RUNNING":
                 self._open.add(run_id)
 
@@ -197,15 +188,21 @@ class Children:
             self.report(trial, report)
 
     def _hand_over(self, run_id: str, report: Report) -> None:
+        self._put(run_id, report.step, {**report.metrics, "tokens": report.tokens})  # last: once there, all of it is
+
+    def _put(self, run_id: str, step: int, values: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        values = [*report.metrics.items(), ("tokens", report.tokens)]  # tokens last: once there, all of it is
-        self._delivery.put([(run_id, Metric(name, float(value), now, report.step)) for name, value in values])
+        self._delivery.put([(run_id, Metric(name, float(value), now, step)) for name, value in values.items()])
 
     def _end(self, trial: Trial) -> None:
-        run_id = self._runs.get(_key(trial)) or self._found(trial) or self.started(trial)  # the first asks nobody
+        run_id = self._runs.get(key_of(trial)) or self._found(trial) or self.started(trial)  # the first asks nobody
         self._catch_up(trial)  # a run that MLflow has ended too: its end overtakes metrics, which wait for two seconds
+        if run_id is not None and run_id not in self._concluded and trial.state != "failed" and trial.reports:
+            self._concluded.add(run_id)
+            figures = final(trial.reports[-1].metrics)
+            attempt(self._live, f"the final figures of {name_of(trial)}", partial(self._put, run_id, 0, figures))
         if run_id is None or run_id not in self._open:
             return
         tags = {"state": trial.state, **({"error": trial.why} if trial.why else {})}
@@ -236,11 +233,3 @@ class Children:
                 refused[run_id] = (len(metrics), first_line(error))  # no reason to drop the other runs' values
         for run_id, (count, reason) in refused.items():
             self._refusals[run_id] = (self._refusals.get(run_id, (0, ""))[0] + count, reason)
-
-
-def _key(trial: Trial) -> Key:
-    return ("", str(trial.number)) if trial.confirms is None else (str(trial.confirms), str(trial.seed))
-
-
-def _name(trial: Trial) -> str:
-    return f"trial {trial.number}" if trial.confirms is None else f"confirm {trial.confirms}, seed {trial.seed}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import yaml
 
-from pipeline.config.schema import PipelineConfig, flat, from_yaml, override, read_yaml, to_yaml
+from pipeline.config.schema import PipelineConfig, bearing, flat, from_yaml, override, read_yaml, to_yaml
 from pipeline.recipes import NAMES, recipe
 from pipeline.records.record import fingerprint, identify
 from stages.errors import InputError
@@ -170,3 +170,31 @@ def test_config_root_is_the_storage_where_one_is_given() -> None:
     config = recipe("demo")
     assert config.root.path.parts[-2:] == ("runs", "demo")
     assert override(config, [("storage", "s3://bucket/demo")]).root.uri == "s3://bucket/demo"
+
+
+def test_bearing_a_run_has_no_fields_of_what_it_does_not_do() -> None:
+    names = set(bearing(recipe("demo")))
+    assert {"seed", "corpus.source", "tokens.packing", "teacher.model", "distil.temperature", "publish.name"} <= names
+    assert not [name for name in names if name.startswith(("pretrain", "teacher.adapt.", "tune.", "tracking."))]
+    adapted = override(recipe("demo"), [("teacher.adapt_steps", "5")])
+    assert {"teacher.adapt_steps", "teacher.adapt.learning_rate"} <= set(bearing(adapted))
+
+
+def test_bearing_a_search_has_its_own_fields_and_none_of_what_comes_after_distilling() -> None:
+    names = set(bearing(recipe("demo"), search=True))
+    assert {"tune.trials", "tune.spend", "distil.temperature", "tokens.packing"} <= names
+    assert not [name for name in names if name.startswith(("evaluate.", "publish.", "pretrain", "until"))]
+
+
+@pytest.mark.parametrize(("until", "has"), [("distil", set()), ("evaluate", {"evaluate"}), ("teacher", set())])
+def test_bearing_a_run_that_stops_early_has_no_fields_of_later_stages(until: str, has: set[str]) -> None:
+    names = bearing(override(recipe("demo"), [("until", until)]))
+    found = {name.partition(".")[0] for name in names}
+    assert found & {"evaluate", "publish"} == has
+    assert (found & {"tokens", "distil"} == set()) is (until == "teacher")
+
+
+def test_bearing_a_pre_trained_teacher_has_its_phases_in_the_place_of_a_models_name() -> None:
+    names = bearing(recipe("demo-teacher"))
+    assert any(name.startswith("pretrain.") for name in names)
+    assert "teacher.model" not in names

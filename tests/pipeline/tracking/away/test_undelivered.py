@@ -14,6 +14,8 @@ from pipeline.tracking.away.sync import deliver_kept
 from pipeline.tracking.away.undelivered import NAME, MlflowAway, Undelivered, keep, kept, summary
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
+from pipeline.tracking.pages import NOTE as PAGE
+from pipeline.tracking.pages import of_experiment, of_run
 from pipeline.tracking.run import RunAbout, run
 from stages.errors import InputError
 
@@ -47,6 +49,8 @@ def away(server: Server, workdir: Path, steps: range, error: BaseException | Non
         live.log_figures()
         live.log_report({"student": {"top1": 0.5}})
         live.set_tag("teacher_warning", "it guesses")
+        page = of_run("demo", "distil run demo --seed 3")
+        live.tell("the description", description=page, experiment=of_experiment(page))
         if error is not None:
             raise error
     return live
@@ -60,6 +64,7 @@ def test_what_mlflow_was_not_there_to_take_is_kept_and_arrives_once(server: Serv
         f"MLflow at {server.uri} is away",
         "metric values",
         "report.json",
+        "descriptions",
         "the end of the run",
         "distil sync",
     ):
@@ -80,6 +85,8 @@ def test_what_mlflow_was_not_there_to_take_is_kept_and_arrives_once(server: Serv
     found = client.get_run(live.run_id)
     assert (found.info.status, found.data.tags["teacher_warning"]) == ("FINISHED", "it guesses")
     assert found.data.metrics["final/student/top1"] == 0.5
+    notes = found.data.tags[PAGE], client.get_experiment(found.info.experiment_id).tags[PAGE]
+    assert ["distil run demo --seed 3" in note for note in notes] == [True, True]
     assert [used.dataset.name for used in found.inputs.dataset_inputs] == ["mine"]
     files = {file.path for file in client.list_artifacts(live.run_id)}
     assert {"config.yaml", "report.json", "plots"} <= files

@@ -16,6 +16,7 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run
 from pipeline.tracking.store import Store
 from pipeline.tuning.tracking.conclusion import log_search
+from pipeline.tuning.tracking.description import concluded
 from pipeline.tuning.verdict import Confirmed, Search
 from stages.storage import Folder
 
@@ -142,3 +143,21 @@ def test_log_search_prints_nothing_and_makes_no_run(config: TrackingConfig, capf
         log_search(live, TRIALS, SEARCH, [("objective.png", Figure())])
     assert "".join(capfd.readouterr()) == ""
     assert len(client(live).search_runs([live.experiment_id], run_view_type=ViewType.ALL)) == 1
+
+
+def test_description_of_a_search_has_the_verdict_every_setting_that_was_confirmed_and_the_full_run() -> None:
+    text = concluded(SEARCH, "demo", "distil tune demo --trials 3", "distil run demo --from-search m1")
+    assert "trial 1 is better than the paper's setting: heldout_mlm_loss 2.9933 instead of 3.1000" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows[2:] == [
+        "| the paper's setting | 2.00 | 5.00 / – / – | 3.1000 | 3 |",
+        "| **trial 1** | 3.00 | 5.00 / – / – | 2.9933 | 3 |",
+    ]
+    for command in ("distil tune demo --trials 3", "distil run demo --from-search m1"):
+        assert f"```sh\n{command}\n```" in text
+
+
+def test_description_of_a_search_in_which_nothing_was_confirmed_still_has_the_paper() -> None:
+    text = concluded(replace(SEARCH, confirmed=(PAPER,)), "demo", "distil tune demo", "distil run demo")
+    assert "nothing to confirm" in text
+    assert "| **the paper's setting** | 2.00 |" in text

@@ -172,6 +172,23 @@ def test_ended_trial_that_has_ended_is_left_as_it_was(live: LiveRun) -> None:
     assert vars(client(live).get_run(run_id).info) == vars(before)
 
 
+def test_ended_trial_has_its_last_loss_under_the_name_that_runs_are_sorted_by_once(live: LiveRun) -> None:
+    """Also where a search was killed after that, and its trials start or end again."""
+    done = [trial(number, steps=4, state=state) for number, state in enumerate(("completed", "stopped early"))]
+    failed = trial(2, steps=2, state="failed", why="the loss is NaN")
+    ids = []
+    for again in range(3):
+        runs = Children(live)
+        ids = [runs.started(replace(one, state="running")) for one in (*done, failed)] if again < 2 else ids
+        for one in (*done, failed):
+            runs.ended(one)
+        runs.close(interrupted=False)
+    for run_id in ids[:2]:
+        assert history(live, run_id, "final/heldout_mlm_loss") == [(0, 5 / 4)]
+    assert history(live, ids[2], "final/heldout_mlm_loss") == [], "what it had last is no result"
+    assert live.problems == []
+
+
 def test_ended_run_that_a_kill_left_without_its_last_metrics_gets_them_once(live: LiveRun) -> None:
     """Its end was in MLflow at once, its metrics were still to be sent."""
     before = Children(live)
