@@ -160,7 +160,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
     with (
         PeakMemory() as memory,
         cluster(console.verbose),
-        preflighted(there),
+        preflighted(there, reads_corpus=not plan.corpus.reused),
         tracked(there.tracking, told, console.say) as live,
     ):
         stop.listen(is_gone)

@@ -71,7 +71,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
     told = about(config, found, workdir, before)
     with (
         cluster(console.verbose, state=True),
-        preflighted(there),
+        preflighted(there, reads_corpus=not prepared(plan_of(config), config).corpus.reused),
         tracked(there.tracking, told, console.say) as live,
     ):
         stop.listen(is_gone)
@@ -135,8 +135,13 @@ def full_run(search: Search, config: PipelineConfig) -> str:
 
 def planned(config: PipelineConfig) -> StageResult[Search]:
     """The search as it is recorded, or a promise of it."""
-    step = Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True)
+    step = plan_of(config)
     return step_of(step, Searching.search, config, prepared(step, config))
+
+
+def plan_of(config: PipelineConfig) -> Reuse:
+    """What says of each stage whether it would be reused, and runs none."""
+    return Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True)
 
 
 def where_recorded(config: PipelineConfig, folder: Folder) -> PipelineConfig:

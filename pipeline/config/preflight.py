@@ -1,13 +1,14 @@
 """Everything that can be known to be wrong before anything expensive starts."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pipeline.config.schema import PipelineConfig
 from pipeline.config.secrets import check_secrets
-from pipeline.runtime.cluster import has_other_machines
+from pipeline.runtime.cluster import has_other_machines, machines_without
 from pipeline.tracking.store import check as check_tracking
 from stages.corpus.checks import check as check_corpus
 from stages.distillation.data.data_order import Plan
@@ -63,10 +64,32 @@ def check_student(config: PipelineConfig, teacher_config: Any) -> None:
 
 
 @contextmanager
-def preflighted(config: PipelineConfig) -> Iterator[None]:
-    """The block runs once the cluster has passed `preflight_on_cluster`: no run in MLflow is there to fail before."""
-    preflight_on_cluster(config, has_other_machines())
+def preflighted(config: PipelineConfig, *, reads_corpus: bool) -> Iterator[None]:
+    """The block runs once the cluster has passed `preflight_on_cluster`: no run in MLflow is there to fail before.
+    `reads_corpus`: whether the text has yet to be read."""
+    others = has_other_machines()
+    preflight_on_cluster(config, others)
+    if others and reads_corpus:
+        check_seen_everywhere(config)
     yield
+
+
+def check_seen_everywhere(config: PipelineConfig) -> None:
+    """Raise `ConfigError` for a path of the corpus on this machine that another machine of the cluster does not see:
+    whichever has a free CPU reads it."""
+    paths = [fixed_part(path) for path in config.corpus.paths if "://" not in path]
+    here = [path for path in paths if os.path.exists(path)]  # a data set's name on the hub is none
+    for machine, missing in machines_without(here).items():
+        rule = f"is not there on {machine}, a machine of the cluster; give a folder that all see, s3:// or gs://"
+        raise ConfigError("corpus.paths", missing, rule)
+
+
+def fixed_part(pattern: str) -> str:
+    """The absolute path of the folder that a glob begins in; a path without wildcards as it is."""
+    whole = os.path.abspath(os.path.expanduser(pattern))
+    if not (wildcard := re.search(r"[*?\[]", whole)):
+        return whole
+    return os.path.dirname(whole[: wildcard.start()])
 
 
 def preflight_on_cluster(config: PipelineConfig, other_machines: bool) -> None:

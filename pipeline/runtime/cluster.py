@@ -2,11 +2,12 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.runtime.local_ray import environ, job_config, own_session, short_tmpdir, temporary_folder, token
 from pipeline.runtime.proxy import bypass_loopback
@@ -16,6 +17,9 @@ OBJECT_STORE_BYTES = 512 * 1024**2
 """Of a local Ray: batches are small, and a laptop has other uses for its memory than Ray's default of 30 %."""
 LOOPBACK = "127.0.0.1"
 """By which the processes of a local Ray find one another. They listen on every interface all the same: see `token`."""
+
+ANSWER_SECONDS = 60
+"""How long the machines of a cluster are waited for where they are asked something small."""
 
 
 @contextmanager
@@ -69,6 +73,27 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
             _temp_dir=folder,
             _node_ip_address=LOOPBACK,
         )
+
+
+def machines_without(paths: Sequence[str]) -> dict[str, str]:
+    """Machines of the cluster, by address, on which one of these `paths` is not there, and the first such path.
+
+    One that does not answer within `ANSWER_SECONDS` is left out: it has other faults, which others tell of.
+    """
+
+    def first_missing(paths: Sequence[str]) -> str | None:
+        return next((path for path in paths if not os.path.exists(path)), None)
+
+    task = ray.remote(num_cpus=0)(first_missing)
+    asked = {
+        task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            list(paths)
+        ): node["NodeManagerAddress"]
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    return {asked[one]: missing for one in answered if (missing := ray.get(one)) is not None}
 
 
 def is_gone() -> bool:
