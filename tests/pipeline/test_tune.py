@@ -13,8 +13,9 @@ from rich.console import Console as Terminal
 from tiny_pipeline import tiny_pipeline
 
 from pipeline.cli.console import Console
-from pipeline.config.schema import PipelineConfig, override
+from pipeline.config.schema import PipelineConfig, from_yaml, override
 from pipeline.records.reuse import Reuse, Silent
+from pipeline.records.workdir import CONFIG
 from pipeline.run import describe, graph, prepared
 from pipeline.run import run as run_pipeline
 from pipeline.tune import tune
@@ -263,7 +264,8 @@ def test_run_from_the_search_has_its_setting_and_says_where_it_is_from(searched:
         [e.experiment_id for e in mlflow.search_experiments()], "tags.workdir != ''", order_by=["start_time DESC"]
     )[0]
     assert newest.data.tags["from_search"] == search.mlflow_run_id
-    assert newest.data.params["distil.temperature"] == str(search.verdict.winner.setting["temperature"])
+    kept = from_yaml((Path(adopted.workdir) / CONFIG).read_text(), CONFIG)
+    assert kept.distil.temperature == search.verdict.winner.setting["temperature"]
 
 
 def test_tune_bad_input_is_refused_before_anything_is_written(config: PipelineConfig, tmp_path: Path) -> None:
