@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
@@ -78,7 +78,7 @@ def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> Non
 def machines_without(paths: Sequence[str]) -> dict[str, str]:
     """Machines of the cluster, by address, on which one of these `paths` is not there, and the first such path.
 
-    One that does not answer within `ANSWER_SECONDS` is left out: it has other faults, which others tell of.
+    One that is lost or does not answer within `ANSWER_SECONDS` is left out: no task will be given to it.
     """
 
     def first_missing(paths: Sequence[str]) -> str | None:
@@ -93,7 +93,12 @@ def machines_without(paths: Sequence[str]) -> dict[str, str]:
         if node["Alive"]
     }
     answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
-    return {asked[one]: missing for one in answered if (missing := ray.get(one)) is not None}
+    found: dict[str, str] = {}
+    for one in answered:
+        with suppress(ray.exceptions.RayError):  # a machine that was lost meanwhile
+            if (missing := ray.get(one)) is not None:
+                found[asked[one]] = missing
+    return found
 
 
 def is_gone() -> bool:

@@ -35,6 +35,7 @@ def place_of(config: TeacherConfig) -> Path | None:
 
 
 def unreachable(config: TeacherConfig, error: Exception) -> str:
+    """What is said of a teacher that transformers or the hub did not give."""
     if "trust_remote_code" in str(error):
         return (
             f"teacher.model {config.model} needs code of its own, which is never run here; choose a model of a class "
@@ -49,6 +50,7 @@ def unreachable(config: TeacherConfig, error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """Of what an error says, or its kind where it says nothing; without a full stop."""
     return str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
 
 

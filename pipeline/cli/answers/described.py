@@ -41,6 +41,7 @@ class _Stages(Silent):
     found: list[Stage] = field(default_factory=list)
 
     def planned(self, made: StageResult[Any]) -> None:
+        """Keep a stage of the plan."""
         stage = Stage(
             stage=made.stage,
             fingerprint=made.fingerprint,

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from transformers import BertConfig, DistilBertConfig, DistilBertForMaskedLM
 
 from stages.distillation.data.segments import Segments
-from stages.distillation.families.family import Family, LanguageModel, StudentClass
+from stages.distillation.families.family import Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.embeddings import embedded
 from stages.errors import InputError
 
-BLOCKS = "bert.encoder.layer"
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 """Fields of the config of BERT and of those made like it."""
 
@@ -27,8 +25,7 @@ DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 def encode(model: Any, words_RLE: Tensor, segments: Segments | None) -> Tensor:
     """The blocks are called, not the whole body: compiled, that would make a mask of nothing but ones, and torch's
     fastest attention takes none."""
-    own = model.bert.embeddings
-    into = own(inputs_embeds=words_RLE) if segments is None else embedded(own, words_RLE, segments)
+    into = embedded(model.bert.embeddings, words_RLE, segments)
     return model.bert.encoder(into, attention_mask(model, into, segments)).last_hidden_state
 
 
@@ -53,13 +50,6 @@ def is_distilbert(config: Any) -> bool:
     return config.layer_norm_eps == 1e-12
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """A DistilBERT where that can be and is wanted, else a BERT."""
-    if kind == "auto" and is_distilbert(teacher.config):
-        return distilbert_of(teacher, layers, dropout)
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=DROPOUTS)
-
-
 def student_config(teacher: BertConfig, layers: int, dropout: float) -> DistilBertConfig:
     """DistilBERT's config with `layers` blocks and the teacher's widths, heads, activation, pad id and tying."""
     return DistilBertConfig(
@@ -80,8 +70,10 @@ def student_config(teacher: BertConfig, layers: int, dropout: float) -> DistilBe
 
 
 @torch.no_grad()
-def distilbert_of(teacher: Any, layers: Sequence[int], dropout: float) -> DistilBertForMaskedLM:
+def distilbert_of(teacher: Any, layers: Sequence[int], dropout: float) -> DistilBertForMaskedLM | None:
     """A DistilBERT made of the teacher's embeddings, its blocks `layers` and its whole head; a copy, in fp32."""
+    if not is_distilbert(teacher.config):
+        return None
     student = DistilBertForMaskedLM(student_config(teacher.config, len(layers), dropout))
     source, target = teacher.bert.embeddings, student.distilbert.embeddings
     _copy(source.word_embeddings, target.word_embeddings)
@@ -116,10 +108,11 @@ def _copy(source: nn.Module, target: nn.Module) -> None:
 
 BERT = Family(
     names={"bert": "BERT"},
-    blocks=BLOCKS,
+    blocks="bert.encoder.layer",
     encode=encode,
     head_input=head_input,
-    student=student,
+    dropouts=DROPOUTS,
+    smaller=distilbert_of,
     check=check_encoder,
     activation=("intermediate.dense", "intermediate.intermediate_act_fn"),
     compiled=lambda model: [model.bert.encoder],

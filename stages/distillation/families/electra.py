@@ -3,42 +3,32 @@
 Its word vectors may be narrower than its blocks: a product lies between them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from stages.distillation.data.segments import Segments
 from stages.distillation.families.bert import DROPOUTS, check_encoder
-from stages.distillation.families.family import Family, LanguageModel, StudentClass
+from stages.distillation.families.family import Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.embeddings import embedded
-
-BLOCKS = "electra.encoder.layer"
 
 
 def encode(model: Any, words_RLE: Tensor, segments: Segments | None) -> Tensor:
     """As BERT's, with what makes a block's width of a word's between."""
     body = model.electra
-    own = body.embeddings
-    into = own(inputs_embeds=words_RLE) if segments is None else embedded(own, words_RLE, segments)
+    into = embedded(body.embeddings, words_RLE, segments)
     if hasattr(body, "embeddings_project"):
         into = body.embeddings_project(into)
     return body.encoder(into, attention_mask(model, into, segments)).last_hidden_state
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """A generator of fewer blocks."""
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=DROPOUTS)
-
-
 ELECTRA = Family(
     names={"electra": "ELECTRA"},
-    blocks=BLOCKS,
+    blocks="electra.encoder.layer",
     encode=encode,
     head_input=lambda model, hidden_ND: model.generator_predictions(hidden_ND),
-    student=student,
+    dropouts=DROPOUTS,
     check=check_encoder,
     activation=("intermediate.dense", "intermediate.intermediate_act_fn"),
     compiled=lambda model: [model.electra.encoder],

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedModel
 
 from stages.distillation.data.segments import Segments
 from stages.distillation.models.layers import Layers, choose_layers
 
 LanguageModel: TypeAlias = PreTrainedModel
 """A model of transformers with its head: logits over a vocabulary at every position."""
-StudentClass = Literal["auto", "same"]
-"""auto: the smaller class that a family's students have, where it can express the teacher; same: the teacher's own."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,10 @@ class Objective:
     """Of transformers: loads such a model with its head."""
     pipeline_tag: str
     """The task's name on the hub, in transformers' pipelines and in MLflow."""
-    loss: str
-    """What its loss is called in a sentence."""
 
 
-MASKED = Objective("masked", AutoModelForMaskedLM, "fill-mask", "masked-LM loss")
-CAUSAL = Objective("causal", AutoModelForCausalLM, "text-generation", "next-token loss")
+MASKED = Objective("masked", AutoModelForMaskedLM, "fill-mask")
+CAUSAL = Objective("causal", AutoModelForCausalLM, "text-generation")
 
 
 def _whatever(config: Any) -> None:
@@ -42,6 +38,10 @@ def _whatever(config: Any) -> None:
 
 def _all_positions(config: Any) -> int:
     return config.max_position_embeddings
+
+
+def _nothing(config: Any, layers: Sequence[int]) -> dict[str, object]:
+    return {}
 
 
 def _by_depth(choice: Layers, config: Any) -> tuple[int, ...]:
@@ -61,8 +61,8 @@ class Family:
     as if it stood alone, its positions from its own start; without, a block as one line."""
     head_input: Callable[[Any, Tensor], Tensor]
     """(model, hidden states (N, D)) to what the decoder multiplies, (N, E)."""
-    student: Callable[[Any, Sequence[int], float, StudentClass], LanguageModel]
-    """(teacher, numbers of its blocks, dropout, class) to an untrained student made of copies of them, in fp32."""
+    dropouts: tuple[str, ...]
+    """The fields of a config that are probabilities of dropout."""
     objective: Objective = MASKED
     check: Callable[[Any], None] = _whatever
     """Raises `InputError`, naming the reason, for a config that no student can be made of."""
@@ -70,6 +70,11 @@ class Family:
     """How many tokens a model with this config reads at most."""
     choose: Callable[[Layers, Any], tuple[int, ...]] = _by_depth
     """Which blocks `distil.layers` means for a teacher with this config, bottom first; raises `ConfigError`."""
+    changes: Callable[[Any, Sequence[int]], dict[str, object]] = _nothing
+    """(teacher's config, numbers of its blocks) to what else is another in the config of a student made of them."""
+    smaller: Callable[[Any, Sequence[int], float], LanguageModel | None] | None = None
+    """(teacher, numbers of its blocks, dropout) to a student of a smaller class than the teacher's, in fp32; None where
+    that class cannot express it."""
     activation: tuple[str, str] | None = None
     """Where, within a block, a linear layer and the activation behind it are, if a CPU may compute both at once."""
     compiled: Callable[[Any], Sequence[nn.Module]] | None = None
@@ -84,6 +89,3 @@ def blocks_of(family: Family, model: LanguageModel) -> Sequence[nn.Module]:
     """A model's blocks, bottom first."""
     found: Any = model.get_submodule(family.blocks)
     return list(found)
-
-
-Config: TypeAlias = PreTrainedConfig

@@ -1,19 +1,15 @@
 """GPT-2, which predicts the next token: a student is a GPT-2, as DistilGPT2 is."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stages.distillation.data.segments import Segments
-from stages.distillation.families.family import CAUSAL, Family, LanguageModel, StudentClass
+from stages.distillation.families.family import CAUSAL, Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.embeddings import positions_at
 from stages.errors import InputError
-
-BLOCKS = "transformer.h"
 
 
 def encode(model: Any, words_RLE: Tensor, segments: Segments | None) -> Tensor:
@@ -39,18 +35,12 @@ def check(config: Any) -> None:
         raise InputError("the teacher attends to another model (add_cross_attention); choose a GPT-2 without.")
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """A GPT-2 of fewer blocks."""
-    dropouts = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=dropouts)
-
-
 GPT2 = Family(
     names={"gpt2": "GPT-2"},
-    blocks=BLOCKS,
+    blocks="transformer.h",
     encode=encode,
     head_input=lambda model, hidden_ND: hidden_ND,
-    student=student,
+    dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
     objective=CAUSAL,
     check=check,
 )

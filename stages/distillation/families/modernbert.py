@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from stages.distillation.data.segments import Segments
-from stages.distillation.families.family import Family, LanguageModel, StudentClass
+from stages.distillation.families.family import Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.layers import Layers, choose_layers
 from stages.errors import ConfigError
 
-BLOCKS = "model.layers"
 LOCAL = "sliding_attention"
 
 
@@ -62,22 +60,21 @@ def _latest(reach: Sequence[str], places: int) -> list[int]:
     return latest
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """A ModernBERT of fewer blocks."""
-    dropouts = ("attention_dropout", "mlp_dropout", "embedding_dropout")
-    config = teacher.config
-    changes: dict[str, object] = {"layer_types": [config.layer_types[i] for i in layers]}
+def changes(config: Any, layers: Sequence[int]) -> dict[str, object]:
+    """How far the student's blocks look, and the two angles by the names that transformers 4 reads them by."""
+    found: dict[str, object] = {"layer_types": [config.layer_types[i] for i in layers]}
     for reach, name in (("full_attention", "global_rope_theta"), (LOCAL, "local_rope_theta")):
-        if reach in config.rope_parameters:  # transformers 4 reads the two by these names
-            changes[name] = config.rope_parameters[reach]["rope_theta"]
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=dropouts, **changes)
+        if reach in config.rope_parameters:
+            found[name] = config.rope_parameters[reach]["rope_theta"]
+    return found
 
 
 MODERNBERT = Family(
     names={"modernbert": "ModernBERT"},
-    blocks=BLOCKS,
+    blocks="model.layers",
     encode=encode,
     head_input=lambda model, hidden_ND: model.head(hidden_ND),
-    student=student,
+    dropouts=("attention_dropout", "mlp_dropout", "embedding_dropout"),
+    changes=changes,
     choose=choose,
 )

@@ -1,6 +1,5 @@
 """MPNet: a student is an MPNet. Beside its table of positions it has a bias by distance, alike within every piece."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -8,12 +7,10 @@ from torch.nn.functional import gelu
 
 from stages.distillation.data.segments import Segments
 from stages.distillation.families.bert import DROPOUTS
-from stages.distillation.families.family import Family, LanguageModel, StudentClass
+from stages.distillation.families.family import Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.embeddings import embedded
 
-BLOCKS = "mpnet.encoder.layer"
 FIRST = 2
 """The row of the position table for a text's first token: behind padding's, whatever the config says of that."""
 
@@ -21,8 +18,7 @@ FIRST = 2
 def encode(model: Any, words_RLE: Tensor, segments: Segments | None) -> Tensor:
     """As BERT's; its attention is plain products on any device."""
     body = model.mpnet
-    own = body.embeddings
-    into = own(inputs_embeds=words_RLE) if segments is None else embedded(own, words_RLE, segments, first=FIRST)
+    into = embedded(body.embeddings, words_RLE, segments, first=FIRST)
     return body.encoder(into, attention_mask(model, into, segments, plain=True), return_dict=True).last_hidden_state
 
 
@@ -31,17 +27,12 @@ def head_input(model: Any, hidden_ND: Tensor) -> Tensor:
     return model.lm_head.layer_norm(gelu(model.lm_head.dense(hidden_ND)))
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """An MPNet of fewer blocks."""
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=DROPOUTS)
-
-
 MPNET = Family(
     names={"mpnet": "MPNet"},
-    blocks=BLOCKS,
+    blocks="mpnet.encoder.layer",
     encode=encode,
     head_input=head_input,
-    student=student,
+    dropouts=DROPOUTS,
     positions=lambda config: config.max_position_embeddings - FIRST,
     activation=("intermediate.dense", "intermediate.intermediate_act_fn"),
 )

@@ -3,7 +3,6 @@
 Their positions begin behind the padding's row: a table of 514 reads 512 tokens.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,13 +10,10 @@ from torch.nn.functional import gelu
 
 from stages.distillation.data.segments import Segments
 from stages.distillation.families.bert import DROPOUTS, check_encoder
-from stages.distillation.families.family import Family, LanguageModel, StudentClass
+from stages.distillation.families.family import Family
 from stages.distillation.models.attention_mask import attention_mask
-from stages.distillation.models.copies import same_class
 from stages.distillation.models.embeddings import embedded
 from stages.errors import InputError
-
-BLOCKS = "roberta.encoder.layer"
 
 
 def first_position(config: Any) -> int:
@@ -37,8 +33,7 @@ def check(config: Any) -> None:
 def encode(model: Any, words_RLE: Tensor, segments: Segments | None) -> Tensor:
     """As BERT's."""
     body = model.roberta
-    own, first = body.embeddings, first_position(model.config)
-    into = own(inputs_embeds=words_RLE) if segments is None else embedded(own, words_RLE, segments, first=first)
+    into = embedded(body.embeddings, words_RLE, segments, first=first_position(model.config))
     return body.encoder(into, attention_mask(model, into, segments)).last_hidden_state
 
 
@@ -48,17 +43,12 @@ def head_input(model: Any, hidden_ND: Tensor) -> Tensor:
     return head.layer_norm(gelu(head.dense(hidden_ND)))
 
 
-def student(teacher: Any, layers: Sequence[int], dropout: float, kind: StudentClass) -> LanguageModel:
-    """Of the teacher's class, token types and all."""
-    return same_class(teacher, layers, blocks=BLOCKS, dropout=dropout, dropouts=DROPOUTS)
-
-
 ROBERTA = Family(
     names={"roberta": "RoBERTa", "xlm-roberta": "XLM-R", "camembert": "CamemBERT"},
-    blocks=BLOCKS,
+    blocks="roberta.encoder.layer",
     encode=encode,
     head_input=head_input,
-    student=student,
+    dropouts=DROPOUTS,
     check=check,
     positions=lambda config: config.max_position_embeddings - first_position(config),
     activation=("intermediate.dense", "intermediate.intermediate_act_fn"),

@@ -19,9 +19,12 @@ def positions_at(table: nn.Embedding, places_RL: Tensor) -> Tensor:
     return table.weight[places_RL] if table.weight.is_cuda else nn.functional.embedding(places_RL, table.weight)
 
 
-def embedded(own: Any, words_RLE: Tensor, segments: Segments, *, first: int = 0) -> Tensor:
-    """What a class's own embeddings (BERT's and those made like it) make of words whose positions begin anew in each
-    piece, in the same order; `first` is the row of the table for the first position."""
+def embedded(own: Any, words_RLE: Tensor, segments: Segments | None, *, first: int = 0) -> Tensor:
+    """What a class's own embeddings (BERT's and those made like it) make of words: by themselves of a line; where there
+    are `segments` with positions that begin anew in each piece, in the same order. `first` is the row of the table for
+    the first position."""
+    if segments is None:
+        return own(None, inputs_embeds=words_RLE)
     if hasattr(own, "token_type_embeddings"):
         words_RLE = words_RLE + own.token_type_embeddings.weight[0]
     places_RL = segments.places_RL + first if first else segments.places_RL
