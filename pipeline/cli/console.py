@@ -153,6 +153,8 @@ def described(progress_rate: ProgressRate, done: float, total: float, unit: str)
 
 def score_table(report: "Report | RunReport") -> Table:
     """Teacher, student at step 0, student, and what was kept of the teacher."""
+    from stages.evaluation.artifact import LOSS  # more than a `--help` should wait for
+
     teacher, first, student = report.teacher, report.student_at_init, report.student
 
     def row(name: str, shown: Callable[["ModelScore"], str], kept: str = "") -> tuple[str, ...]:
@@ -162,8 +164,7 @@ def score_table(report: "Report | RunReport") -> Table:
     for column in ("", "teacher", "student at step 0", "student", "kept"):
         table.add_column(column, justify="right" if column else "left")
     table.add_row(*row("top-1 accuracy", lambda score: f"{score.top1:.3f}", f"{report.kept_top1:.1%}"))
-    loss = "masked-LM loss" if report.objective == "masked" else "next-token loss"
-    table.add_row(*row(loss, lambda score: f"{score.mlm_loss:.3f}"))
+    table.add_row(*row(LOSS[report.objective], lambda score: f"{score.mlm_loss:.3f}"))
     table.add_row(*row("perplexity", lambda score: f"{score.perplexity:,.1f}"))
     table.add_row(*row("parameters", lambda score: amount(score.parameters), f"{report.size_ratio:.1%}"))
     table.add_row(*row("bytes (fp32)", lambda score: f"{score.bytes / 1e6:.1f} MB"))

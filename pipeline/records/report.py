@@ -3,10 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pipeline.config.serialisation import from_plain, to_plain
-from stages.evaluation.artifact import ModelScore
+from stages.evaluation.artifact import ModelScore, Predicts
 
 NAME = "report.json"
 
@@ -50,7 +49,7 @@ class RunReport:
     """What the gate compared the model with, and the outcome."""
     heldout_digest: str
     folders: Folders
-    objective: Literal["masked", "causal"] = "masked"
+    objective: Predicts = "masked"
     """Which tokens `top1`, `mlm_loss` and `kl` are about: masked ones, or a causal model's next ones."""
 
 

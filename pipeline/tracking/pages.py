@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config.redaction import redacted
-from stages.evaluation.artifact import ModelScore, Report
+from stages.evaluation.artifact import LOSS, ModelScore, Report
 
 NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
 """Tags: of an experiment or a run, its description; of an experiment, which of MLflow's pages it opens in."""
@@ -108,10 +108,9 @@ def of_version(model_uri: str, verdict: str, report: Report, command: str) -> st
 
 def kept_table(report: Report) -> str:
     """Teacher, student at step 0, student, and what was kept of the teacher."""
-    loss = "masked-LM loss" if report.objective == "masked" else "next-token loss"
     rows = (
         ("top-1 accuracy", "top1", ".3f", f"{report.kept_top1:.1%}"),
-        (loss, "mlm_loss", ".3f", ""),
+        (LOSS[report.objective], "mlm_loss", ".3f", ""),
         ("perplexity", "perplexity", ",.1f", ""),
         ("parameters", "parameters", ",d", f"{report.size_ratio:.1%}"),
         ("encoder, one block (ms)", "latency_ms", ".1f", f"{report.speedup:.2f} × faster"),

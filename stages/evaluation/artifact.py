@@ -5,6 +5,11 @@ from typing import Literal
 
 from stages.storage import Folder
 
+Predicts = Literal["masked", "causal"]
+"""Which tokens a model is asked for: masked ones, or the next ones."""
+LOSS: dict[Predicts, str] = {"masked": "masked-LM loss", "causal": "next-token loss"}
+"""What `mlm_loss` is called where a person reads it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelScore:
@@ -46,5 +51,5 @@ class Report:
     """Between last hidden states, over all positions."""
     heldout_digest: str
     heldout_tokens: int
-    objective: Literal["masked", "causal"] = "masked"
+    objective: Predicts = "masked"
     """What the tokens were that were asked for: masked ones, or next ones."""

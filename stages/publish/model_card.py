@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from stages.distil.artifact import TRAINING_FILE, Student
 from stages.distillation.families.family import MASKED, Objective
 from stages.distillation.families.table import family_of
-from stages.evaluation.artifact import ModelScore, Report
+from stages.evaluation.artifact import LOSS, ModelScore, Report
 
 Training = Mapping[str, str | int | float | bool | None]
 
@@ -52,8 +52,8 @@ class Words:
 
 
 WORDS = {
-    "masked": Words("masked-LM loss (nats)", "top-1 at masks", "the masked words"),
-    "causal": Words("next-token loss (nats)", "top-1 of the next token", "the next tokens"),
+    "masked": Words(f"{LOSS['masked']} (nats)", "top-1 at masks", "the masked words"),
+    "causal": Words(f"{LOSS['causal']} (nats)", "top-1 of the next token", "the next tokens"),
 }
 
 

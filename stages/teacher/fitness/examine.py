@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stages.distillation.families.family import LanguageModel
 from stages.distillation.score import predict, score
 from stages.errors import InputError
+from stages.evaluation.artifact import LOSS
 from stages.evaluation.heldout import heldout
 from stages.models import load_model
 from stages.teacher.artifact import Teacher
@@ -40,10 +41,10 @@ def examine(teacher: LanguageModel, name: str, blocks: Blocks) -> str | None:
     guessing = entropy(blocks.counts(), tuple(never))
     if loss < guessing:
         return None
-    kind, loss_name = ("", "next-token") if blocks.vocabulary.causal else ("masked ", "masked-LM")
+    kind, loss_name = ("", LOSS["causal"]) if blocks.vocabulary.causal else ("masked ", LOSS["masked"])
     return (
         f"the teacher ({name}) is no better than guessing: on {len(batch.labels())} {kind}tokens of held-out text "
-        f"its {loss_name} loss is {loss:.2f} nats, and guessing by frequency has {guessing:.2f}; see that its weights, "
+        f"its {loss_name} is {loss:.2f} nats, and guessing by frequency has {guessing:.2f}; see that its weights, "
         "its tokenizer and the corpus belong together."
     )
 
