@@ -85,10 +85,10 @@ class Disturbed:
 def disturbed(
     undisturbed: Run, blocks: Blocks, task: TrainingTask, tmp_path_factory: pytest.TempPathFactory
 ) -> Disturbed:
-    """Killed at step 60 or soon after, and asked to stop once its second start has done 15 steps."""
+    """Killed at step 60 or soon after, and asked to stop once its second start is past what the first one reported."""
     folder, killed = tmp_path_factory.mktemp("disturbed"), []
     first, again = Run(folder), Run(folder)
-    first.should_stop = lambda: len(steps_of_later_starts(folder)) >= 15
+    first.should_stop = lambda: max(steps_of_later_starts(folder), default=0) >= 100
     killer = threading.Thread(target=kill_a_worker_at, args=(folder, 60, killed))
     killer.start()
     with pytest.raises(Preempted) as stopped:
@@ -112,7 +112,7 @@ def test_train_a_worker_killed_and_asked_to_stop_ends_bit_for_bit_as_if_it_had_n
 
 
 def test_train_asked_to_stop_leaves_the_checkpoint_it_speaks_of(disturbed: Disturbed) -> None:
-    assert disturbed.restarted + 15 <= disturbed.stopped < 300
+    assert disturbed.restarted < 100 <= disturbed.stopped < 300
     assert disturbed.checkpoint == disturbed.stopped
 
 
