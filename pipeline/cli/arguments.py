@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import recipes
-from pipeline.cli.commands import Describe, Run, Tune
+from pipeline.cli.commands.configured import Describe, Run, Tune
+from pipeline.cli.commands.table import COMMANDS, CONFIGURED, options
 from pipeline.config.nearest_name import unknown
 from pipeline.config.schema import PipelineConfig, from_yaml, override
 from pipeline.tuning.config import dimension
@@ -13,14 +14,6 @@ from stages.errors import InputError
 
 Assignments = tuple[tuple[str, str], ...]
 """Fields of a config by their dotted names, with their texts."""
-OWN = {
-    "run": ("config", "from-search"),
-    "tune": ("config", "trials", "search"),
-    "describe": ("config", "from-search"),
-}
-"""The commands that take a config, with their own options that have a value. What is neither one of these nor a flag is
-a field of the config."""
-_FLAGS = {command: ("verbose", "refresh", "help", *(("json",) if command == "describe" else ())) for command in OWN}
 
 
 def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
@@ -29,17 +22,18 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     Once the recipe is known a field takes all words up to the next option, so that a shell may expand a glob: then a
     comma is a part of its word.
     """
-    if words[0] not in OWN:
+    if words[0] not in CONFIGURED:
         return list(words), ()
+    of_command = {**options(COMMANDS[words[0]]), "help": False}
     own, fields, queue, known = [words[0]], [], list(words[1:]), False
     while queue:
         word = queue.pop(0)
         name, given, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name in _FLAGS[words[0]]:
+        if not word.startswith("--") or of_command.get(name) is False:
             own.append(word)
             known = known or not word.startswith("-")
             continue
-        is_own = name.replace("_", "-") in OWN[words[0]]
+        is_own = name.replace("_", "-") in of_command
         takes_many = known and not is_own
         values = [text] if given else []
         while not given and queue and not queue[0].startswith("--") and (takes_many or not values):

@@ -12,15 +12,16 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr
 from functools import partial
 from typing import Any
 
 import tyro
 
+from pipeline.cli.acts import act
 from pipeline.cli.answers.versions import versions
-from pipeline.cli.arguments import OWN, Assignments, config_of, named_recipe, split
-from pipeline.cli.commands import COMMANDS, Command, Compare, Completion, Describe, Fill, Run, Runs, Sync, Tune, Ui
+from pipeline.cli.arguments import named_recipe, split
+from pipeline.cli.commands.table import COMMANDS, CONFIGURED, Command
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
@@ -72,35 +73,16 @@ def _act(words: list[str]) -> None:
         return
     _check_known(words[0])
     words, fields = split(words)
-    if words[0] in OWN and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
+    if words[0] in CONFIGURED and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
         _help(words[0], words[1])
         return
-    command = parse(words)
-    match command:
-        case Run():
-            _run(config_of(command, fields), command)
-        case Tune():
-            _tune(config_of(command, fields), command)
-        case Describe():
-            _describe(command, fields)
-        case Runs():
-            _runs(command)
-        case Compare():
-            _compare(command)
-        case Fill():
-            _fill(command.text, command.run)
-        case Sync():
-            _sync(command.run)
-        case Ui():
-            _ui(command.run, command.port)
-        case Completion():
-            _completion()
+    act(parse(words), fields)
 
 
 def _check_known(first: str) -> None:
     """Raise `InputError` where argv begins with neither a command nor what may stand in the place of one."""
     if first not in COMMANDS and not first.startswith("-"):
-        raise unknown("command", first, COMMANDS, f"there are {', '.join(COMMANDS)}.")
+        raise unknown("command", first, tuple(COMMANDS), f"there are {', '.join(COMMANDS)}.")
     if first.startswith("-") and not first.startswith("--tyro-") and first not in (*INSTEAD, "-h", "--verbose"):
         raise unknown("option", first, INSTEAD, f"write a command first: {', '.join(COMMANDS)}.")
 
@@ -123,87 +105,6 @@ def _help(command: str, recipe: str) -> None:
     kind = tyro.conf.FlagConversionOff[tyro.conf.AvoidSubcommands[PipelineConfig]]
     about = f"Every field of the config. `distil {command} --help` shows the options of the command itself."
     tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
-
-
-def _run(config: PipelineConfig, command: Run) -> None:
-    from pipeline.cli.console import Console
-    from pipeline.run import run
-
-    run(config, Console(verbose=command.verbose), refresh=command.refresh)
-
-
-def _tune(config: PipelineConfig, command: Tune) -> None:
-    from pipeline.cli.console import Console
-    from pipeline.tune import tune
-
-    tune(config, Console(verbose=command.verbose), refresh=command.refresh)
-
-
-def _describe(command: Describe, fields: Assignments) -> None:
-    if command.json:
-        from pipeline.cli.answers.described import described
-        from pipeline.cli.answers.formats import answer, as_json
-
-        with redirect_stdout(sys.stderr):  # whatever a library has to say
-            found = described(command, fields)
-        answer(as_json(found))
-        return
-    config = config_of(command, fields)
-    from pipeline.cli.console import Console
-    from pipeline.run import describe
-
-    describe(config, Console(verbose=command.verbose), refresh=command.refresh)
-
-
-def _runs(command: Runs) -> None:
-    from pipeline.cli.answers.formats import answer, as_json
-    from pipeline.cli.answers.runs import as_text, runs_in
-
-    found = runs_in(command.folders)
-    answer(as_json(found) if command.json else as_text(found, command.folders))
-
-
-def _compare(command: Compare) -> None:
-    from pipeline.cli.answers.compare import as_text, compare
-    from pipeline.cli.answers.formats import answer, as_json
-
-    found = compare(command.one, command.other)
-    answer(as_json(found) if command.json else as_text(found))
-
-
-def _fill(text: str, run: str) -> None:
-    from pipeline.records.which_run import find_workdir
-
-    workdir = find_workdir(run)  # before the seconds that the next import takes
-    from pipeline.cli.fill import fill
-
-    fill(text, workdir)
-
-
-def _sync(run: str) -> None:
-    from pipeline.records.owed import deliver_owed
-    from pipeline.records.which_run import find_workdir
-    from pipeline.tracking.away.undelivered import kept
-
-    workdir = find_workdir(run)
-    if not kept(workdir):
-        print(f"nothing of the runs in {workdir} waits for MLflow.")
-        return
-    deliver_owed(workdir, lambda text: print(redacted(text), flush=True))
-
-
-def _ui(run: str | None, port: int) -> None:
-    from pipeline.records.which_run import tracking_of
-    from pipeline.tracking.store import ui
-
-    ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
-
-
-def _completion() -> None:
-    from pipeline.cli.answers.completion import script
-    from pipeline.cli.answers.formats import answer
-
-    answer(script())
 
 
 def _failed(error: Exception, verbose: bool) -> int:

@@ -4,13 +4,8 @@ Ours and not tyro's (`--tyro-print-completion`): that one knows neither recipes 
 of Tab, and offers words of the help where that has two lines.
 """
 
-from typing import get_args, get_type_hints
-
-import tyro
-
 from pipeline import recipes
-from pipeline.cli.arguments import OWN
-from pipeline.cli.commands import Command
+from pipeline.cli.commands.table import COMMANDS, CONFIGURED, options
 from pipeline.config.overrides import flat
 
 _SCRIPT = r"""# distil's words for bash, and for zsh by its bashcompinit.
@@ -41,8 +36,11 @@ complete -o default -F _distil distil"""
 
 def script() -> str:
     """To be read by a shell: `source <(distil completion)`."""
-    words = [f'    {name}) own="{" ".join(own)}{" $fields" if name in OWN else ""}" ;;' for name, own in _own().items()]
-    taking = " | ".join(f'"{name} {name}"' for name in OWN)  # a recipe stands right behind its command
+    words = [
+        f'    {name}) own="{" ".join(own)}{" $fields" if name in CONFIGURED else ""}" ;;'
+        for name, own in _own().items()
+    ]
+    taking = " | ".join(f'"{name} {name}"' for name in CONFIGURED)  # a recipe stands right behind its command
     filled = {
         "FIELDS": " ".join(_fields()),
         "OPTIONS": "\n".join(words),
@@ -58,13 +56,7 @@ def script() -> str:
 
 def _own() -> dict[str, list[str]]:
     """Each command's own options."""
-    found = {}
-    for command in get_args(Command):
-        kind, about = get_args(command)
-        hints = get_type_hints(kind, include_extras=True)
-        named = (name for name, hint in hints.items() if tyro.conf.Positional not in getattr(hint, "__metadata__", ()))
-        found[about.name] = [_option(name) for name in named]
-    return found
+    return {command: [f"--{name}" for name in options(kind)] for command, kind in COMMANDS.items()}
 
 
 def _fields() -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.arguments import Assignments, config_of
-from pipeline.cli.commands import Describe
+from pipeline.cli.commands.configured import Describe
 from pipeline.records.reuse import Silent, StageResult
 
 

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from pipeline.cli.answers.completion import script
-from pipeline.cli.commands import COMMANDS
+from pipeline.cli.commands.table import COMMANDS
 from pipeline.cli.main import main
 from pipeline.recipes import NAMES
 

@@ -1,0 +1,116 @@
+"""What each command does. What runs something is imported by the command that runs it: see `main`."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from pipeline.cli.arguments import Assignments, config_of
+from pipeline.cli.commands.configured import Describe, Run, Tune
+from pipeline.cli.commands.results import Compare, Fill, Runs
+from pipeline.cli.commands.surroundings import Completion, Sync, Ui
+from pipeline.config.redaction import redacted
+from pipeline.config.schema import PipelineConfig
+
+
+def act(command: Any, fields: Assignments) -> None:
+    """Do what one of `Command` says; `fields` are those of a config, for the commands that take one."""
+    match command:
+        case Run():
+            _run(config_of(command, fields), command)
+        case Tune():
+            _tune(config_of(command, fields), command)
+        case Describe():
+            _describe(command, fields)
+        case Runs():
+            _runs(command)
+        case Compare():
+            _compare(command)
+        case Fill():
+            _fill(command.text, command.run)
+        case Sync():
+            _sync(command.run)
+        case Ui():
+            _ui(command.run, command.port)
+        case Completion():
+            _completion()
+
+
+def _run(config: PipelineConfig, command: Run) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.run import run
+
+    run(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _tune(config: PipelineConfig, command: Tune) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.tune import tune
+
+    tune(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _describe(command: Describe, fields: Assignments) -> None:
+    if command.json:
+        from pipeline.cli.answers.described import described
+        from pipeline.cli.answers.formats import answer, as_json
+
+        with redirect_stdout(sys.stderr):  # whatever a library has to say
+            found = described(command, fields)
+        answer(as_json(found))
+        return
+    config = config_of(command, fields)
+    from pipeline.cli.console import Console
+    from pipeline.run import describe
+
+    describe(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _runs(command: Runs) -> None:
+    from pipeline.cli.answers.formats import answer, as_json
+    from pipeline.cli.answers.runs import as_text, runs_in
+
+    found = runs_in(command.folders)
+    answer(as_json(found) if command.json else as_text(found, command.folders))
+
+
+def _compare(command: Compare) -> None:
+    from pipeline.cli.answers.compare import as_text, compare
+    from pipeline.cli.answers.formats import answer, as_json
+
+    found = compare(command.one, command.other)
+    answer(as_json(found) if command.json else as_text(found))
+
+
+def _fill(text: str, run: str) -> None:
+    from pipeline.records.which_run import find_workdir
+
+    workdir = find_workdir(run)  # before the seconds that the next import takes
+    from pipeline.cli.fill import fill
+
+    fill(text, workdir)
+
+
+def _sync(run: str) -> None:
+    from pipeline.records.owed import deliver_owed
+    from pipeline.records.which_run import find_workdir
+    from pipeline.tracking.away.undelivered import kept
+
+    workdir = find_workdir(run)
+    if not kept(workdir):
+        print(f"nothing of the runs in {workdir} waits for MLflow.")
+        return
+    deliver_owed(workdir, lambda text: print(redacted(text), flush=True))
+
+
+def _ui(run: str | None, port: int) -> None:
+    from pipeline.records.which_run import tracking_of
+    from pipeline.tracking.store import ui
+
+    ui(tracking_of(run), port, lambda text: print(redacted(text), flush=True))
+
+
+def _completion() -> None:
+    from pipeline.cli.answers.completion import script
+    from pipeline.cli.answers.formats import answer
+
+    answer(script())

@@ -1,0 +1,53 @@
+"""Commands that take a config: a recipe or a file, and fields that change it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from pipeline.cli.commands.options import ConfigFile, Json, Recipe, Refresh, Search, Verbose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Run the pipeline; what is recorded already is reused. `distil run RECIPE --help` shows every field.
+
+    Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`; a list is one word with commas,
+    several words, or JSON in quotes.
+    """
+
+    recipe: Recipe = None
+    config: ConfigFile = None
+    from_search: Search = None
+    refresh: Refresh = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Search for the temperature and the loss weights. `distil tune RECIPE --help` shows every field.
+
+    Fields are set as for `distil run`; those of the search itself are `--tune.name value`.
+    """
+
+    recipe: Recipe = None
+    config: ConfigFile = None
+    trials: Annotated[str | None, tyro.conf.arg(metavar="N")] = None
+    """How many settings are tried; short for `--tune.trials N`."""
+    search: tyro.conf.UseAppendAction[Annotated[tuple[str, ...], tyro.conf.arg(metavar="FIELD=RANGE")]] = ()
+    """Search a further field of distil, as in `learning_rate=5e-4..4e-3:log`, `dropout=0..0.3` or, in quotes,
+    'ce_positions=all|masked'. May be given more than once."""
+    refresh: Refresh = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Describe:
+    """Say which stages would be reused, which would run, and why. Runs nothing. Takes what `distil run` takes."""
+
+    recipe: Recipe = None
+    config: ConfigFile = None
+    from_search: Search = None
+    refresh: Refresh = False
+    json: Json = False
+    verbose: Verbose = False
