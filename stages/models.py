@@ -23,14 +23,20 @@ def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout
     with folder.as_local() as local:
         model = model_in(local, dtype=dtype, attn_implementation=attention_for(device))
     if dropout is not None:
-        for module in model.modules():  # attention's too: from an nn.Dropout, but for ModernBERT's
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
-            if hasattr(module, "attention_dropout"):
-                module.attention_dropout = dropout
+        set_dropout(model, dropout)
     for unread, _ in _spare_biases(model):
         unread.requires_grad_(False)
     return model.to(device)
+
+
+def set_dropout(model: nn.Module, dropout: float) -> None:
+    """Every dropout in a model, whatever its config says."""
+    modules: Iterator[Any] = model.modules()
+    for module in modules:  # attention's too: from an nn.Dropout, but for ModernBERT's
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = dropout
 
 
 def model_in(folder: str | Path, *, dtype: torch.dtype = torch.float32, **loading: Any) -> LanguageModel:

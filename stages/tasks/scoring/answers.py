@@ -8,7 +8,6 @@ import re
 import string
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ class Answered:
     f1: NDArray[np.float64]
 
 
-@lru_cache(maxsize=8)
 def counted(truth: Questions, said: tuple[str, ...]) -> Answered:
     """Counted once for the predictions, however often they are resampled."""
     em, f1 = np.zeros(len(truth)), np.zeros(len(truth))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,6 @@ class FlatWords:
     """(sentences,): where each begins, and how many words it has."""
 
 
-@lru_cache(maxsize=8)
 def flat(right: Tags, said: Tags) -> FlatWords:
     """Both end to end; made once for a pair, however often it is resampled. ValueError for a sentence with fewer
     predictions than words, or more."""

@@ -1,7 +1,5 @@
 """F1 over the spans that BIO tags mark in sentences, as CoNLL's evaluation and seqeval count them."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +8,6 @@ from stages.tasks.examples import Rows
 Tags = tuple[tuple[int, ...], ...]
 
 
-@lru_cache(maxsize=8)
 def counted(right: Tags, said: Tags, classes: tuple[str, ...]) -> NDArray[np.int64]:
     """(sentences, 3): of each its spans found, spans said and spans there are. A span counts as found where its type,
     its first and its last word are the truth's."""
