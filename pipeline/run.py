@@ -41,10 +41,14 @@ from stages.corpus.artifact import Corpus
 from stages.corpus.checks import check_reachable, unpinned
 from stages.corpus.checks import identity as corpus_identity
 from stages.corpus.stage import gather
+from stages.distil.as_long import distil_as_long
 from stages.distil.stage import distil
 from stages.errors import InputError
 from stages.evaluation.stage import evaluate
 from stages.publish.stage import publish
+from stages.tasks.checks import check_tasks
+from stages.tasks.checks import identity as tasks_identity
+from stages.tasks.stage import compare_on_tasks
 from stages.teacher import source as teachers
 from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released, learn_vocabulary, pretrain, release
@@ -62,8 +66,12 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
     if config.until == "distil":
         return replace(ready, student=student)
     report = step(evaluate, config.evaluate, ready.teacher, student, ready.blocks, seeded=False)
-    published = step(publish, config.publish, student, report, seeded=False) if config.until == "publish" else None
-    return replace(ready, student=student, report=report, published=published)
+    made = replace(ready, student=student, report=report)
+    if config.evaluate.tasks:
+        made = on_tasks(step, config, made)
+    if config.until == "evaluate":
+        return made
+    return replace(made, published=step(publish, config.publish, student, report, made.tasks, seeded=False))
 
 
 def prepared(step: Reuse, config: PipelineConfig) -> Products:
@@ -94,6 +102,26 @@ def pretrained(
         teacher = step(pretrain, phase, tokenized, teacher, blocks, name=f"pretrain-{number}")
     assert teacher is not None, "PretrainConfig sees to it that there is a phase"
     return teacher, step(release, config.release, teacher, blocks, seeded=False)
+
+
+def on_tasks(step: Reuse, config: PipelineConfig, made: Products) -> Products:
+    """Teacher and student on labelled tasks, beside what else is asked for: that learns without a teacher first."""
+    asked, untaught, as_long = config.evaluate.baselines, None, None
+    if set(asked) & {"untaught", "untaught_same_time"}:
+        alone = config.distil.without_teacher()
+        untaught = step(distil, alone, made.teacher, made.blocks, name="distil-untaught")
+        if "untaught_same_time" in asked:
+            as_long = step(distil_as_long, alone, made.teacher, made.blocks, made.student, untaught)
+    table = step(
+        compare_on_tasks,
+        config.evaluate.on_tasks(),
+        made.teacher,
+        made.student,
+        untaught,
+        as_long,
+        outside=tasks_identity(config.evaluate.tasks),
+    )
+    return replace(made, untaught=untaught, as_long=as_long, tasks=table)
 
 
 def describe(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
@@ -157,6 +185,8 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
         return plan
     if not plan.corpus.reused:
         check_reachable(config.corpus)
+    if plan.tasks is not None and not plan.tasks.reused:
+        check_tasks(config.evaluate.tasks, config.seed)
     with (
         PeakMemory() as memory,
         cluster(console.verbose),

@@ -8,6 +8,7 @@ from stages.corpus.artifact import Corpus
 from stages.distil.artifact import Student
 from stages.evaluation.artifact import Report
 from stages.publish.artifact import Published
+from stages.tasks.artifact import TaskTable
 from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released
 from stages.tokens.blocks import Blocks
@@ -24,6 +25,11 @@ class Products:
     blocks: StageResult[Blocks] | None = None
     student: StageResult[Student] | None = None
     report: StageResult[Report] | None = None
+    untaught: StageResult[Student] | None = None
+    """A student that learned without a teacher, to compare with on tasks."""
+    as_long: StageResult[Student] | None = None
+    """The same, for as long as the student learned."""
+    tasks: StageResult[TaskTable] | None = None
     published: StageResult[Published] | None = None
 
     def all(self) -> list[StageResult[Any]]:

@@ -1,6 +1,6 @@
 """How a student learns, as a config says it; the stage is `stages/distil/stage.py`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from stages.context import since
@@ -41,6 +41,10 @@ class DistilConfig(TrainConfig):
                 raise ConfigError(f"distil.{name}", value, "must not be negative")
         if not any(alphas.values()):
             raise ConfigError("distil.alpha_ce, alpha_mlm, alpha_cos", 0, "must not all be 0; 5, 2, 1 is the paper's")
+
+    def without_teacher(self) -> "DistilConfig":
+        """The same training from the same start, with the masked-LM loss alone."""
+        return replace(self, alpha_ce=0.0, alpha_cos=0.0, alpha_mlm=self.alpha_mlm or 1.0)
 
     def loss_weights(self) -> LossWeights:
         """The part of this config that the loss reads."""

@@ -14,7 +14,8 @@ from stages.evaluation.artifact import Report
 from stages.models import has_token_types, model_in
 from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
-from stages.publish.model_card import Training, model_card, read_training
+from stages.publish.model_card import NO_TASKS, Training, model_card, read_training
+from stages.tasks.artifact import TaskTable
 from stages.tokens.loading import load_tokenizer
 from stages.tokens.portable import make_portable
 
@@ -23,7 +24,9 @@ SAMPLE = 64
 
 
 @stage(name="publish", version=1)
-def publish(config: PublishConfig, student: Student, report: Report, context: StageContext) -> Published:
+def publish(
+    config: PublishConfig, student: Student, report: Report, tasks: TaskTable | None, context: StageContext
+) -> Published:
     """Write weights (fp32 safetensors), config, tokenizer and model card, and load them again before calling it done.
 
     Raises RuntimeError where what was written does not load as what it was.
@@ -36,7 +39,7 @@ def publish(config: PublishConfig, student: Student, report: Report, context: St
         tokenizer.save_pretrained(folder)
         make_portable(folder, token_types=has_token_types(model.config))
         training = read_training(source)
-        card = _card(config, student, report, training, model, tokenizer)
+        card = _card(config, student, report, tasks, training, model, tokenizer)
         (folder / "README.md").write_text(card, encoding="utf-8")
         if training:
             (folder / TRAINING_FILE).write_text(json.dumps(dict(training), indent=2) + "\n", encoding="utf-8")
@@ -55,6 +58,7 @@ def _card(
     config: PublishConfig,
     student: Student,
     report: Report,
+    tasks: TaskTable | None,
     training: Training,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -72,6 +76,7 @@ def _card(
         student=student,
         report=report,
         training=training,
+        tasks=NO_TASKS if tasks is None else tasks.by_name(),
     )
 
 

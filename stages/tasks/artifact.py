@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from stages.storage import Folder
 from stages.tasks.task import Kind
 
+TEACHER, STUDENT = "teacher", "student"
+"""Names among the models."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOnTask:
@@ -52,6 +55,11 @@ class TaskResult:
     notes: tuple[str, ...] = ()
     """Sentences for a person: what was guessed of the data, cut off or left out."""
 
+    @property
+    def others(self) -> dict[str, float]:
+        """The scores of whatever else was compared, by name."""
+        return {name: model.score for name, model in self.models.items() if name not in (TEACHER, STUDENT)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTable:
@@ -59,3 +67,7 @@ class TaskTable:
 
     folder: Folder
     results: tuple[TaskResult, ...]
+
+    def by_name(self) -> dict[str, TaskResult]:
+        """Task by task, in the order in which they were asked for."""
+        return {result.name: result for result in self.results}

@@ -65,14 +65,14 @@ class SecondStepConfig:
 
     temperature: float = 2.0
     """T of the softened cross-entropy between the two; of a number there is none."""
-    alpha: float = 0.5
-    """Weight of what the teacher says; the labels have 1 − alpha."""
+    alpha: float = 0.0
+    """Weight of what the teacher says, the labels having 1 − alpha; 0: there is no second step. 0.5 is a good start."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ConfigError("evaluate.second_step.temperature", self.temperature, "must be above 0")
-        if not 0 < self.alpha <= 1:
-            raise ConfigError("evaluate.second_step.alpha", self.alpha, "must be above 0 and at most 1")
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError("evaluate.second_step.alpha", self.alpha, "must be from 0 to 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import ray
 from stages.context import StageContext, stage
 from stages.distil.artifact import Student
 from stages.storage import Folder
-from stages.tasks.artifact import ModelOnTask, TaskResult, TaskTable
+from stages.tasks.artifact import STUDENT, TEACHER, ModelOnTask, TaskResult, TaskTable
 from stages.tasks.comparison.fits import Candidate, Fit, capped, finals, grid, settings_of
 from stages.tasks.comparison.intervals import interval_of, kept_of, resampled
 from stages.tasks.comparison.run_fits import Bench, run_fits
@@ -23,7 +23,7 @@ from stages.tasks.load import identity, load
 from stages.tasks.specs import task_of
 from stages.teacher.artifact import Teacher
 
-TEACHER, STUDENT, SECOND = "teacher", "student", "student, second step"
+SECOND = "student, second step"
 START, UNTAUGHT, SAME_TIME = "student at step 0", "without a teacher", "without a teacher, same time"
 Fitted = dict[str, list[tuple[Fit, Outcome]]]
 """By model, one a seed."""

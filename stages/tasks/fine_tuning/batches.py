@@ -33,7 +33,7 @@ class TaskBatch:
 
 
 def order(lengths_I: NDArray[np.int64], *, batch: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The batches of an epoch, as numbers of inputs: a function of seed and epoch, the same for models that read the inputs
+    """The batches of an epoch, as numbers of inputs: a function of seed and epoch, the same for models that read inputs
     alike."""
     rng = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     shuffled, size = rng.permutation(len(lengths_I)), batch * BUCKET
