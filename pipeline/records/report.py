@@ -1,11 +1,12 @@
 """report.json: what came out of a run, in one file that a script or a person can read."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.config.serialisation import from_plain, to_plain
 from stages.evaluation.artifact import ModelScore, Predicts
+from stages.tasks.artifact import TaskResult
 
 NAME = "report.json"
 
@@ -51,6 +52,8 @@ class RunReport:
     folders: Folders
     objective: Predicts = "masked"
     """Which tokens `top1`, `mlm_loss` and `kl` are about: masked ones, or a causal model's next ones."""
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
+    """By name: labelled tasks that both models were fine-tuned on; empty where there were none."""
 
 
 def write_report(workdir: Path, report: RunReport) -> None:

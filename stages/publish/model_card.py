@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -14,6 +15,8 @@ from stages.distil.artifact import TRAINING_FILE, Student
 from stages.distillation.families.family import MASKED, Objective
 from stages.distillation.families.table import family_of
 from stages.evaluation.artifact import LOSS, ModelScore, Report
+from stages.publish.task_figures import task_results, task_table
+from stages.tasks.artifact import TaskResult
 
 Training = Mapping[str, str | int | float | bool | None]
 
@@ -32,6 +35,9 @@ write = pipeline("text-generation", model="path/to/this/folder")
 print(write("The", max_new_tokens=20)[0]["generated_text"])
 ```""",
 }
+
+NO_TASKS: Mapping[str, TaskResult] = MappingProxyType({})
+"""Of a student that was measured on no labelled task."""
 
 USES = {
     "masked": "It fills masks and gives embeddings, and is meant to be fine-tuned. It does not write text.",
@@ -76,8 +82,12 @@ def model_card(
     student: Student,
     report: Report,
     training: Training,
+    tasks: Mapping[str, TaskResult] = NO_TASKS,
 ) -> str:
-    """README.md with the front matter that the Hugging Face hub reads; no figure in it that was not measured."""
+    """README.md with the front matter that the Hugging Face hub reads; no figure in it that was not measured.
+
+    `tasks`: by name, those that the student was measured on; without any the card says nothing of them.
+    """
     family = family_of(config)
     teacher, objective = str(training.get("teacher", "")), family.objective
     front_matter = ModelCardData(
@@ -89,7 +99,7 @@ def model_card(
         tags=[config.model_type, objective.pipeline_tag, "knowledge-distillation", "distilray"],
         base_model=teacher if _is_hub_name(teacher) else None,
         datasets=list(datasets) or None,
-        eval_results=_results(report, datasets, objective),
+        eval_results=_results(report, datasets, objective) + task_results(tasks),
     )
     parts = [
         f"---\n{front_matter.to_yaml()}\n---",
@@ -98,6 +108,8 @@ def model_card(
         description,
         "## Figures",
         _figures(report, WORDS[objective.name]),
+        "## Tasks" if tasks else "",
+        task_table(tasks),
         "## Loading",
         LOADING[objective.name].format(mask=mask_token),
         f"From the registry: `mlflow.transformers.load_model('models:/{name}@candidate')`.",
