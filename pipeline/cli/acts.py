@@ -5,7 +5,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from pipeline.cli.arguments import Assignments, config_of
-from pipeline.cli.commands.configured import Describe, Run, Tune
+from pipeline.cli.commands.configured import Describe, Evaluate, Run, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 from pipeline.config.redaction import redacted
@@ -21,6 +21,8 @@ def act(command: Any, fields: Assignments) -> None:
             _tune(config_of(command, fields), command)
         case Describe():
             _describe(command, fields)
+        case Evaluate():
+            _evaluate(command, fields)
         case Runs():
             _runs(command)
         case Compare():
@@ -36,6 +38,16 @@ def act(command: Any, fields: Assignments) -> None:
 
 
 def _run(config: PipelineConfig, command: Run) -> None:
+    from pipeline.cli.console import Console
+    from pipeline.run import run
+
+    run(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _evaluate(command: Evaluate, fields: Assignments) -> None:
+    from pipeline.cli.evaluated import config_to_evaluate
+
+    config = config_to_evaluate(command, fields)
     from pipeline.cli.console import Console
     from pipeline.run import run
 

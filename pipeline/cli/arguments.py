@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import recipes
 from pipeline.cli.commands.configured import Describe, Run, Tune
-from pipeline.cli.commands.table import COMMANDS, CONFIGURED, options
+from pipeline.cli.commands.table import COMMANDS, FIELDED, options
 from pipeline.config.nearest_name import unknown
 from pipeline.config.schema import PipelineConfig, from_yaml, override
 from pipeline.tuning.config import dimension
@@ -22,7 +22,7 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     Once the recipe is known a field takes all words up to the next option, so that a shell may expand a glob: then a
     comma is a part of its word.
     """
-    if words[0] not in CONFIGURED:
+    if words[0] not in FIELDED:
         return list(words), ()
     of_command = {**options(COMMANDS[words[0]]), "help": False}
     own, fields, queue, known = [words[0]], [], list(words[1:]), False

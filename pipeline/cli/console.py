@@ -68,8 +68,12 @@ class Console:
             self.line("[yellow]→[/yellow]", made.stage, f"{mark}  would run: {escape(in_short(made.why))}")
 
     def report(self, report: "Report | RunReport") -> None:
-        """The table of what was kept."""
+        """The table of what was kept, on held-out text and on tasks."""
         self.terminal.print(score_table(report))
+        if tasks := getattr(report, "tasks", None):
+            from pipeline.cli.answers.task_table import task_table
+
+            self.terminal.print(task_table(tasks))
 
 
 def reasons(why: tuple[str, ...]) -> str:

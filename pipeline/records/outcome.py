@@ -29,6 +29,7 @@ from stages.corpus.artifact import Corpus
 from stages.evaluation.artifact import Report
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
+from stages.tasks.artifact import TaskResult
 from stages.teacher.pretrain import Released
 from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
@@ -158,10 +159,16 @@ def conclude(
             teacher=products.teacher.artifact.folder.uri.removeprefix(root),
             student=published.folder.uri.removeprefix(root),
         ),
+        tasks=tasks_of(products),
     )
     write_report(workdir, report)
     live.log_report(to_plain(report))
     describe(config.name, measured, model, live, command_of())
+
+
+def tasks_of(products: Products) -> dict[str, TaskResult]:
+    """By name; empty where none were asked for."""
+    return {} if products.tasks is None else products.tasks.artifact.by_name()
 
 
 def describe(recipe: str, measured: Report, model: PublishedModel, live: LiveRun, command: str) -> None:

@@ -1,5 +1,7 @@
 """How teacher and student are measured, as a config says it; the stage is `stages/evaluation/stage.py`."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stages.context import not_fingerprinted
@@ -32,10 +34,24 @@ class EvaluateConfig:
         for name in ("blocks", "micro_batch", "latency_rounds"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"evaluate.{name}", getattr(self, name), "must be above 0")
+        object.__setattr__(self, "tasks", tuple(_whole(self.tasks)))
 
     def on_tasks(self) -> TasksConfig:
         """The part of this config that the tasks stage reads."""
         second = self.second_step if self.second_step.alpha else None
-        return TasksConfig(
-            tasks=self.tasks, fine_tuning=self.fine_tuning, second_step=second, baselines=self.baselines
-        )
+        return TasksConfig(tasks=self.tasks, fine_tuning=self.fine_tuning, second_step=second, baselines=self.baselines)
+
+
+def _whole(words: tuple[str, ...]) -> Iterator[str]:
+    """Tasks whose columns were taken for tasks of their own, as a list is separated by commas too: `label=intent` is a
+    part of what stands before it."""
+    task = ""
+    for word in words:
+        if task and re.match(r"[a-z_]+=", word):
+            task = f"{task},{word}"
+            continue
+        if task:
+            yield task
+        task = word
+    if task:
+        yield task

@@ -5,7 +5,12 @@ from typing import Annotated
 
 import tyro
 
-from pipeline.cli.commands.options import ConfigFile, Json, Recipe, Refresh, Search, Verbose
+from pipeline.cli.commands.options import A_RUN, ConfigFile, Flag, Json, Recipe, Refresh, Search, Verbose
+
+_TAUGHT = (
+    "The student is fine-tuned once more, on what the fine-tuned teacher says beside the labels; weights and "
+    "temperature are `evaluate.second_step`."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,4 +55,19 @@ class Describe:
     from_search: Search = None
     refresh: Refresh = False
     json: Json = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Fine-tune a run's teacher and student on labelled tasks, and say what was kept; publishes and judges again.
+
+    `distil evaluate RUN --tasks sst2 mine.csv:text=question,label=intent` (docs/tasks.md). What else the run made is
+    reused. The fields of `evaluate` and of `evaluate.fine_tuning` may be given by their last names: --seeds 5,
+    --train-examples 8000, --learning-rates 5e-5,1e-4, --baselines start; all others as for `distil run`.
+    """
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help=A_RUN)] = "latest"
+    second_step: Annotated[Flag, tyro.conf.arg(help=_TAUGHT)] = False
+    refresh: Refresh = False
     verbose: Verbose = False
