@@ -1,5 +1,6 @@
 """F1 over the spans that BIO tags mark in sentences, as CoNLL's evaluation and seqeval count them."""
 
+import re
 from functools import lru_cache
 
 import numpy as np
@@ -8,6 +9,12 @@ from numpy.typing import NDArray
 from stages.tasks.examples import Rows
 
 Tags = tuple[tuple[int, ...], ...]
+_TAG = re.compile(r"O|[BIES](-.+)?")
+
+
+def marks_spans(tag: str) -> bool:
+    """Whether a label is one of BIO, or of IOBES, which marks a span's last word too, and one of a word."""
+    return bool(_TAG.fullmatch(tag))
 
 
 @lru_cache(maxsize=8)
