@@ -78,7 +78,7 @@ def declared(function: Callable[..., Any]) -> Stage:
 def not_fingerprinted(default: Any) -> Any:
     """A config field that says where or how fast a stage runs and not what it makes: it stays out of the fingerprint.
 
-    Use: `workers: int = elsewhere(1)`. `pipeline/config/serialisation.py` reads the mark.
+    Use: `workers: int = not_fingerprinted(1)`. `pipeline/config/serialisation.py` reads the mark.
     """
     return field(default=default, metadata={"fingerprint": False})
 

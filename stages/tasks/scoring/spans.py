@@ -1,11 +1,19 @@
 """F1 over the spans that BIO tags mark in sentences, as CoNLL's evaluation and seqeval count them."""
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.tasks.examples import Rows
 
 Tags = tuple[tuple[int, ...], ...]
+_TAG = re.compile(r"O|[BIES](-.+)?")
+
+
+def marks_spans(tag: str) -> bool:
+    """Whether a label is one of BIO, or of IOBES, which marks a span's last word too, and one of a word."""
+    return bool(_TAG.fullmatch(tag))
 
 
 def counted(right: Tags, said: Tags, classes: tuple[str, ...]) -> NDArray[np.int64]:
