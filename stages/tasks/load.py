@@ -31,6 +31,11 @@ def load(task: Task, *, seed: int = 0) -> Labelled:
         first, second = _judged(task, "train"), _judged(task, "dev") if _has_dev(task) else None
         if task.kind != "number":
             classes = classes_of(task, first, second)
+        elif len(set(first.labels)) == 1:
+            raise InputError(
+                f"{first.cells.where} has the label {first.labels[0]:g} in every row, so that there is nothing to "
+                "learn; name the column of numbers by label=…."
+            )
         train, dev = _examples(task, first, classes), None if second is None else _examples(task, second, classes)
         notes = first.notes + (second.notes if second else ())
     if dev is None:
@@ -55,7 +60,7 @@ def identity(task: Task) -> dict[str, str]:
         commit = hub_set.commit(source)
     except Unreachable:
         commit = UNREACHABLE
-    return {f"{source.name}:{source.subset}".rstrip(":"): commit}
+    return {f"{source.name}/{source.train}": commit}
 
 
 def mark_of(path: str) -> str:
