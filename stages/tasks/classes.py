@@ -5,7 +5,7 @@ from itertools import chain
 
 from stages.errors import InputError
 from stages.tasks.reading.cells import named
-from stages.tasks.reading.judged import Judged
+from stages.tasks.reading.judged import Judged, number_of
 from stages.tasks.scoring.confusion import positive_class
 from stages.tasks.scoring.spans import marks_spans
 from stages.tasks.task import Task
@@ -27,7 +27,7 @@ def classes_of(task: Task, train: Judged, dev: Judged | None) -> tuple[str, ...]
         rows = [
             number
             for number, label in zip(dev.cells.numbers, dev.labels, strict=True)
-            if not found.issuperset(label if task.kind == "tokens" else [label])
+            if strange[0] in (label if task.kind == "tokens" else [label])
         ]
         raise InputError(
             f"{dev.cells.where} has the class {strange[0]!r} in {named(dev.cells.unit, rows)}, and "
@@ -54,7 +54,7 @@ def classes_of(task: Task, train: Judged, dev: Judged | None) -> tuple[str, ...]
 
 
 def _sorted(names: set[str]) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(names, key=lambda name: (float(name), name)))
-    except ValueError:
+    values = {name: number_of(name) for name in names}
+    if None in values.values():
         return tuple(sorted(names))
+    return tuple(sorted(names, key=lambda name: (values[name], name)))

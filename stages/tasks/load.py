@@ -1,5 +1,7 @@
 """A task's data, read, checked and with a dev part; and what marks that data for a fingerprint."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from stages.errors import InputError
@@ -10,9 +12,11 @@ from stages.tasks.examples import Examples, Labelled, Questions, Texts, Words
 from stages.tasks.reading import conll, hub_set, squad, table
 from stages.tasks.reading.judged import Judged, judged
 from stages.tasks.split import dev_mask, what_is_kept
-from stages.tasks.task import Files, Task
+from stages.tasks.task import Files, HubSet, Task
 
 UNREACHABLE = "unreachable"
+_Parts = tuple[tuple[str, ...], Examples, Examples | None, tuple[str, ...]]
+"""(classes, train, dev, notes)."""
 
 
 def load(task: Task, *, seed: int = 0) -> Labelled:
@@ -21,24 +25,13 @@ def load(task: Task, *, seed: int = 0) -> Labelled:
     Raises `InputError` for what cannot be read or taught from: files, columns, rows without text or label, a single
     class, a class that dev has and train has not, labels that a metric cannot be made of.
     """
-    classes: tuple[str, ...] = ()
-    train: Examples
-    dev: Examples | None
-    if task.kind == "spans":
-        train, dev = _questions(task, "train"), _questions(task, "dev") if _has_dev(task) else None
-        notes: tuple[str, ...] = ()
-    else:
-        first, second = _judged(task, "train"), _judged(task, "dev") if _has_dev(task) else None
-        if task.kind != "number":
-            classes = classes_of(task, first, second)
-        train, dev = _examples(task, first, classes), None if second is None else _examples(task, second, classes)
-        notes = first.notes + (second.notes if second else ())
+    read = _questions if task.kind == "spans" else _rows
+    classes, train, dev, notes = read(task, _at_one_commit(task.source))
     if dev is None:
         train, dev, note = _cut(task, train, seed)
         notes += (note,)
-    return Labelled(
-        task=task, classes=classes, train=train, dev=dev, notes=task.notes + notes + _repeated(task, train, dev)
-    )
+    notes = task.notes + notes + _repeated(task, train, dev)
+    return Labelled(task=task, classes=classes, train=train, dev=dev, notes=notes)
 
 
 def identity(task: Task) -> dict[str, str]:
@@ -55,7 +48,7 @@ def identity(task: Task) -> dict[str, str]:
         commit = hub_set.commit(source)
     except Unreachable:
         commit = UNREACHABLE
-    return {f"{source.name}:{source.subset}".rstrip(":"): commit}
+    return {f"{source.name}/{source.train}": commit}
 
 
 def mark_of(path: str) -> str:
@@ -74,30 +67,36 @@ def mark_of(path: str) -> str:
     return f"{about.size}:{about.mtime_ns or 0}"
 
 
-def _has_dev(task: Task) -> bool:
-    return bool(task.source.dev)
+def _at_one_commit(source: Files | HubSet) -> Files | HubSet:
+    """So that train and dev are of the same one, though the branch may move in between."""
+    return replace(source, revision=hub_set.commit(source)) if isinstance(source, HubSet) else source
 
 
-def _part(task: Task, part: str) -> str:
-    return task.source.train if part == "train" else task.source.dev
+def _questions(_: Task, source: Files | HubSet) -> _Parts:
+    def read(part: str) -> Questions:
+        return squad.questions(part) if isinstance(source, Files) else hub_set.questions(source, part)
+
+    return (), read(source.train), read(source.dev) if source.dev else None, ()
 
 
-def _questions(task: Task, part: str) -> Questions:
-    source = task.source
-    return (
-        squad.questions(_part(task, part))
-        if isinstance(source, Files)
-        else hub_set.questions(source, _part(task, part))
-    )
+def _rows(task: Task, source: Files | HubSet) -> _Parts:
+    def read(part: str) -> Judged:
+        if isinstance(source, HubSet):
+            cells = hub_set.cells(source, part)
+        else:
+            cells = conll.cells(part, source) if source.layout == "conll" else table.cells(part, source)
+        return judged(cells, task.kind, leave_out=task.standard)
 
-
-def _judged(task: Task, part: str) -> Judged:
-    source, name = task.source, _part(task, part)
-    if not isinstance(source, Files):
-        cells = hub_set.cells(source, name)
-    else:
-        cells = conll.cells(name, source) if source.layout == "conll" else table.cells(name, source)
-    return judged(cells, task.kind, leave_out=task.standard)
+    train, dev = read(source.train), read(source.dev) if source.dev else None
+    if task.kind == "number" and len(set(train.labels)) == 1:
+        raise InputError(
+            f"{train.cells.where} has the label {train.labels[0]:g} in every row, so that there is nothing to learn; "
+            "name the column of numbers by label=…."
+        )
+    classes = () if task.kind == "number" else classes_of(task, train, dev)
+    if dev is None:
+        return classes, _examples(task, train, classes), None, train.notes
+    return classes, _examples(task, train, classes), _examples(task, dev, classes), train.notes + dev.notes
 
 
 def _examples(task: Task, rows: Judged, classes: tuple[str, ...]) -> Texts | Words:
@@ -113,15 +112,15 @@ def _examples(task: Task, rows: Judged, classes: tuple[str, ...]) -> Texts | Wor
 
 
 def _cut(task: Task, whole: Examples, seed: int) -> tuple[Examples, Examples, str]:
-    share = task.source.dev_share if isinstance(task.source, Files) else 0.2
+    share = task.source.dev_share if isinstance(task.source, Files) else Files.dev_share
     mask = dev_mask(whole, share, seed)
     if not mask.any() or mask.all():
         raise InputError(
-            f"{_part(task, 'train')} has too little to cut a dev part off ({len(whole):,}); add rows, or name one "
+            f"{task.source.train} has too little to cut a dev part off ({len(whole):,}); add rows, or name one "
             "by dev=FILE."
         )
     note = (
-        f"{_part(task, 'train')} has no dev part: {int(mask.sum()):,} of its {len(whole):,} examples were cut off "
+        f"{task.source.train} has no dev part: {int(mask.sum()):,} of its {len(whole):,} examples were cut off "
         f"for it (seed {seed}, {what_is_kept(whole)})."
     )
     return whole.take(np.flatnonzero(~mask)), whole.take(np.flatnonzero(mask)), note

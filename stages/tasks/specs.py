@@ -1,9 +1,8 @@
 """How a task is named: a standard one, or a file with what stands where in it.
 
-sst2                                               from the hub
-sst2:data=glue/SST-2                               from the files of its release
-mine.csv:text=question,label=intent,dev=other.csv  a table of one's own
-train.json:kind=spans        eng.train:kind=tokens,dev=eng.testa
+- sst2: from the hub; sst2:data=glue/SST-2: from the files of its release
+- mine.csv:text=question,label=intent,dev=other.csv: a table of one's own
+- train.json:kind=spans: SQuAD's layout; eng.train:kind=tokens,dev=eng.testa: CoNLL's columns
 """
 
 import difflib

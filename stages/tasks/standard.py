@@ -39,7 +39,7 @@ def _glue(
         name=name,
         kind=kind,
         metrics=metrics,
-        hub=HubSet(name="nyu-mll/glue", subset=name, dev=split, columns=hub),
+        hub=HubSet(name="nyu-mll/glue", train=f"{name}/train-*", dev=f"{name}/{split}-*", columns=hub),
         folder=folder,
         files=Files(train="train.tsv", dev=dev, layout="plain", columns=files or hub, header=header),
     )
@@ -87,22 +87,29 @@ STANDARD = (
         name="squad",
         kind="spans",
         metrics=("squad_f1", "em"),
-        hub=HubSet(name="rajpurkar/squad"),
+        hub=HubSet(name="rajpurkar/squad", train="plain_text/train-*", dev="plain_text/validation-*"),
         files=Files(train="train-v1.1.json", dev="dev-v1.1.json", layout="squad"),
     ),
     Standard(
         name="imdb",
         kind="classes",
         metrics=("accuracy",),
-        hub=HubSet(name="stanfordnlp/imdb", dev="test", columns=Columns(text="text", label="label")),
+        hub=HubSet(
+            name="stanfordnlp/imdb",
+            train="plain_text/train-*",
+            dev="plain_text/test-*",
+            columns=Columns(text="text", label="label"),
+        ),
     ),
     Standard(
         name="conll2003",
         kind="tokens",
         metrics=("span_f1",),
-        # the data set itself is a script, which `datasets` no longer runs; the hub keeps its tables at this reference
+        # the data set itself is a script; the hub keeps its tables at this reference
         hub=HubSet(
             name="eriktks/conll2003",
+            train="conll2003/train/*.parquet",
+            dev="conll2003/validation/*.parquet",
             revision="refs/convert/parquet",
             columns=Columns(text="tokens", label="ner_tags"),
         ),

@@ -54,10 +54,9 @@ class HubSet:
     """A task in a data set on the Hugging Face hub."""
 
     name: str
-    subset: str = ""
-    train: str = "train"
-    dev: str = "validation"
-    """The names of the two splits."""
+    train: str
+    dev: str
+    """Its Parquet files: patterns, as sst2/train-*."""
     revision: str = ""
     """A branch, tag or commit; empty: what the hub has now."""
     columns: Columns = Columns()

@@ -47,7 +47,9 @@ def judged(cells: Cells, kind: Kind, *, leave_out: bool) -> Judged:
     if not cells.numbers:
         raise InputError(f"{cells.where} has no rows; name another file.")
     if kind == "tokens":
-        words, tags = _words(cells)
+        words, tags, characters = _words(cells)
+        if characters:
+            notes += (f"{cells.where}: {characters:,} of its texts were cut into characters, having a label for each.",)
         return Judged(cells=cells, first=words, second=None, labels=tags, notes=notes)
     first = _texts(cells, cells.text)
     second = None if cells.second is None else _texts(cells, cells.second)
@@ -106,16 +108,17 @@ def _numbers(cells: Cells) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _words(cells: Cells) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
-    """Lists of words and of labels; or texts, cut at spaces, or into characters where there is a label for each."""
-    words, labels, uneven, empty = [], [], [], []
+def _words(cells: Cells) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...], int]:
+    """(words, labels, how many texts are cut into characters). Cells are lists; or texts, which are cut at spaces, or,
+    where there is none and a label for each character, into characters: a protein is written so."""
+    words, labels, uneven, empty, characters = [], [], [], [], 0
     for number, text, label in zip(cells.numbers, cells.text, cells.label, strict=True):
         tags = label.split() if isinstance(label, str) else label
         if not isinstance(tags, list) or not isinstance(text, str | list):
             cells.refuse([number], "has no list of words with a list of as many labels")
         cut = text.split() if isinstance(text, str) else text
-        if isinstance(text, str) and len(cut) == 1 and len(tags) == len(text):
-            cut = list(text)
+        if isinstance(text, str) and len(cut) == 1 and 1 < len(tags) == len(cut[0]):
+            cut, characters = list(cut[0]), characters + 1
         if len(cut) != len(tags):
             uneven.append(number)
         if any(not isinstance(word, str) or not word.strip() for word in cut) or any(map(_missing, tags)):
@@ -124,4 +127,4 @@ def _words(cells: Cells) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, 
         labels.append(tuple(name_of(tag) or "" for tag in tags))
     cells.refuse(uneven, "has not as many labels as words")
     cells.refuse(empty, "has a word that is empty or no text, or one without a label,")
-    return tuple(words), tuple(labels)
+    return tuple(words), tuple(labels), characters

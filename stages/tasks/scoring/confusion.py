@@ -31,8 +31,8 @@ def score(
 
 
 def positive_class(classes: tuple[str, ...], positive: str = "") -> int:
-    """The number of the class that f1 looks for; ValueError where none is named and none is known to be it."""
-    found = [positive] if positive else [name for name in KNOWN_POSITIVE if name in classes]
+    """The number of the class that f1 looks for; ValueError where it is not named, and not one of two and known."""
+    found = [positive] if positive else [name for name in KNOWN_POSITIVE if name in classes and len(classes) == 2]
     if not found or found[0] not in classes:
         raise ValueError(f"f1 has no class to look for among {', '.join(classes)}")
     return classes.index(found[0])

@@ -46,7 +46,8 @@ def test_metric_of_classes_is_scikit_learns(metric: str, classes: int) -> None:
     for rows in (None, draw(rng, N), draw(rng, N)):
         picked = (right, said) if rows is None else (right[rows], said[rows])
         expected = f1_score(*picked, labels=[1], average="micro") if metric == "f1" else REFERENCES[metric](*picked)
-        assert score(metric, texts(right), said, rows, classes=names) == pytest.approx(expected, abs=1e-12)
+        named = f"{metric}:1" if (metric, classes) == ("f1", 5) else metric
+        assert score(named, texts(right), said, rows, classes=names) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["pearson", "spearman", "r2"])
@@ -74,6 +75,8 @@ def test_f1_without_a_class_to_look_for_is_a_mistake() -> None:
     labels = np.array([0, 1])
     with pytest.raises(ValueError, match="no class to look for among ham, spam"):
         score("f1", texts(labels), labels, classes=("ham", "spam"))
+    with pytest.raises(ValueError, match="no class to look for among 0, 1, 2"):
+        score("f1", texts(labels), labels, classes=("0", "1", "2"))
     assert score("f1:spam", texts(labels), labels, classes=("ham", "spam")) == 1.0
 
 
