@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from stages.errors import InputError
-from stages.tasks.load import identity as _identity
-from stages.tasks.load import load
-from stages.tasks.specs import task_of
+from stages.tasks.data.load import identity as _identity
+from stages.tasks.data.load import load
+from stages.tasks.data.specs import task_of
 
 
 def identity(specs: Sequence[str]) -> dict[str, str]:

@@ -80,7 +80,7 @@ class TasksConfig:
     """What the stage reads."""
 
     tasks: tuple[str, ...]
-    """Each as `stages/tasks/specs.py` reads it."""
+    """Each as `stages/tasks/data/specs.py` reads it."""
     fine_tuning: FineTuningConfig
     second_step: SecondStepConfig | None
     baselines: tuple[Baseline, ...]

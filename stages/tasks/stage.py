@@ -16,11 +16,11 @@ from stages.tasks.comparison.intervals import interval_of, kept_of, resampled
 from stages.tasks.comparison.run_fits import Bench, run_fits
 from stages.tasks.comparison.work import Outcome
 from stages.tasks.config import FineTuningConfig, TasksConfig
+from stages.tasks.data.load import identity, load
+from stages.tasks.data.specs import task_of
 from stages.tasks.examples import Labelled
 from stages.tasks.fine_tuning.answers import as_predicted
 from stages.tasks.fine_tuning.learn import Setting
-from stages.tasks.load import identity, load
-from stages.tasks.specs import task_of
 from stages.teacher.artifact import Teacher
 
 SECOND = "student, second step"

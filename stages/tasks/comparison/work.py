@@ -16,7 +16,7 @@ from stages.tasks.comparison.fits import Fit, inner_rows
 from stages.tasks.config import FineTuningConfig
 from stages.tasks.examples import Labelled
 from stages.tasks.fine_tuning.answers import answers
-from stages.tasks.fine_tuning.head import longest_of, padding_of, with_head
+from stages.tasks.fine_tuning.head import padding_of, reading_of, with_head
 from stages.tasks.fine_tuning.inputs import inputs_of
 from stages.tasks.fine_tuning.learn import fine_tune, said_to, scale_of
 from stages.tasks.fine_tuning.taught import Taught
@@ -56,8 +56,8 @@ def work(
     kind = labelled.task.kind
     with fit.candidate.folder.as_local() as local:
         tokenizer = load_tokenizer(local)
-        pad, longest = padding_of(tokenizer), longest_of(local, config.max_tokens)
-        inputs = inputs_of(train, tokenizer, longest=longest)
+        pad, reading = padding_of(tokenizer), reading_of(local, config.max_tokens)
+        inputs = inputs_of(train, tokenizer, **reading)
         model = with_head(local, kind, labelled.classes, pad=pad, seed=fit.seed, dropout=config.dropout, device=device)
     taught = (
         None
@@ -74,7 +74,7 @@ def work(
         buffer = io.BytesIO()
         np.save(buffer, said_to(model, inputs, kind, **how))
         _folder(said).write_bytes(keep_as, buffer.getvalue())
-    dev = inputs_of(asked, tokenizer, longest=longest)
+    dev = inputs_of(asked, tokenizer, **reading)
     scale = scale_of(kind, inputs.labels)
     predicted = answers(said_to(model, dev, kind, **how), dev, asked, scale)
     scores = tuple(score(metric, asked, predicted, classes=labelled.classes) for metric in labelled.task.metrics)

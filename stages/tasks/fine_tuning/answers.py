@@ -26,6 +26,7 @@ def answers(said: NDArray[np.float32], inputs: Inputs, examples: Examples, scale
         case Questions():
             return _spans(said, inputs, examples)
     if said.ndim == 1:
+        said = np.nan_to_num(said)  # in fp16 a sum may have no end; then nothing was said
         return said.astype(np.float64) * scale.spread + scale.mean
     return said.argmax(-1).astype(np.int64)
 

@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from stages.distillation.families.family import CAUSAL
 from stages.distillation.families.table import family_of
 from stages.models import set_dropout
 from stages.tasks.task import Kind
@@ -65,10 +66,12 @@ def padding_of(tokenizer: PreTrainedTokenizerBase) -> int:
     return 0 if found is None else int(found)
 
 
-def longest_of(folder: Path, wanted: int) -> int:
-    """How many tokens of an example are read: those wanted, as far as the model in `folder` has positions."""
+def reading_of(folder: Path, wanted: int) -> dict[str, Any]:
+    """How the model in `folder` reads examples, for `inputs_of`: at most the tokens wanted, as far as it has
+    positions."""
     config = AutoConfig.from_pretrained(folder, **FROM_FILES)
-    return min(wanted, family_of(config).positions(config))
+    family = family_of(config)
+    return {"longest": min(wanted, family.positions(config)), "causal": family.objective is CAUSAL}
 
 
 @contextmanager

@@ -31,10 +31,10 @@ class Inputs:
     examples_I: NDArray[np.int64]
     """Of which example each input is a part."""
     labels: NDArray[Any]
-    """classes: (I,) int64; number: (I,) float64; tokens: (N,) int64, `IGNORED` but at a word's first token; spans:
+    """classes: (I,) int64; number: (I,) float64; tokens: (N,) int64, `IGNORED` but at one token a word; spans:
     (I, 2) int64, the answer's first and last token within the input, 0 where it is not in this window."""
     places_N2: NDArray[np.int32]
-    """tokens: (number of the word, 0) at a word's first token; spans: (first, end) character in the context. −1
+    """tokens: (number of the word, 0) where it is asked for; spans: (first, end) character in the context. −1
     elsewhere."""
     cut: int
     """Examples of which something was cut off."""
@@ -48,13 +48,14 @@ class Inputs:
         return np.diff(self.starts_I)
 
 
-def inputs_of(examples: Examples, tokenizer: PreTrainedTokenizerBase, *, longest: int) -> Inputs:
-    """Encode a split, with at most `longest` tokens an input."""
+def inputs_of(examples: Examples, tokenizer: PreTrainedTokenizerBase, *, longest: int, causal: bool = False) -> Inputs:
+    """Encode a split, with at most `longest` tokens an input; for a causal model, whose tokens see nothing behind them,
+    a word is asked for at its last token."""
     match examples:
         case Texts():
             return _texts(examples, tokenizer, longest)
         case Words():
-            return _words(examples, tokenizer, longest)
+            return _words(examples, tokenizer, longest, causal)
         case Questions():
             return _questions(examples, tokenizer, longest)
 
@@ -70,16 +71,17 @@ def _texts(examples: Texts, tokenizer: Any, longest: int) -> Inputs:
     return _flat(encoded, first, owners[first], examples.labels, cut=cut)
 
 
-def _words(examples: Words, tokenizer: Any, longest: int) -> Inputs:
+def _words(examples: Words, tokenizer: Any, longest: int, causal: bool) -> Inputs:
     encoded = tokenizer(
         [list(words) for words in examples.words], is_split_into_words=True, truncation=True, max_length=longest
     )
     labels, places, cut = [], [], 0
     for row, tags in enumerate(examples.labels):
         numbers = [-1 if word is None else word for word in encoded.word_ids(row)]
-        first = [number if number != before else -1 for number, before in zip(numbers, [-1, *numbers], strict=False)]
-        labels += [IGNORED if number < 0 else tags[number] for number in first]
-        places += [(number, 0 if number >= 0 else -1) for number in first]
+        beside = [*numbers[1:], -1] if causal else [-1, *numbers[:-1]]
+        asked = [number if number != other else -1 for number, other in zip(numbers, beside, strict=True)]
+        labels += [IGNORED if number < 0 else tags[number] for number in asked]
+        places += [(number, 0 if number >= 0 else -1) for number in asked]
         cut += max(numbers, default=-1) + 1 < len(tags)
     rows = np.arange(len(examples))
     return _flat(encoded, rows, rows, np.asarray(labels, dtype=np.int64), places=places, cut=cut)

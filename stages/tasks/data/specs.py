@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from stages.errors import InputError
 from stages.storage import Folder
-from stages.tasks.guess import kind_of_file, kind_of_labels, metrics_for
-from stages.tasks.load import identity, mark_of
-from stages.tasks.reading import conll, table
-from stages.tasks.reading.judged import number_of
-from stages.tasks.reading.suffix import TABLES, stem_of, suffix_of
-from stages.tasks.standard import STANDARD, Standard
+from stages.tasks.data.guess import kind_of_file, kind_of_labels, metrics_for
+from stages.tasks.data.load import identity, mark_of
+from stages.tasks.data.reading import conll, table
+from stages.tasks.data.reading.judged import number_of
+from stages.tasks.data.reading.suffix import TABLES, stem_of, suffix_of
+from stages.tasks.data.standard import STANDARD, Standard
 from stages.tasks.task import METRICS, Columns, Files, Kind, Layout, Task
 
 _SPEC = re.compile(r"(?P<what>.+?)(?::(?=[a-z_]+=)(?P<keys>.*))?", re.DOTALL)

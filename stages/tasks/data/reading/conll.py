@@ -3,8 +3,8 @@
 from stages.corpus.formats.damage import UNREAD, unread
 from stages.corpus.formats.text import lines
 from stages.errors import InputError
-from stages.tasks.reading.cells import Cells, numbered_places
-from stages.tasks.reading.suffix import suffix_of
+from stages.tasks.data.reading.cells import Cells, numbered_places
+from stages.tasks.data.reading.suffix import suffix_of
 from stages.tasks.task import Files
 
 _DOCUMENT = "-DOCSTART-"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.errors import InputError
-from stages.tasks.load import identity, load
-from stages.tasks.specs import task_of
+from stages.tasks.data.load import identity, load
+from stages.tasks.data.specs import task_of
 from stages.tasks.task import Columns, Files, HubSet
 
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from stages.corpus.formats.damage import UNREAD, unread
 from stages.errors import InputError
 from stages.hub import HubName, Unreachable, ask, commit_of
+from stages.tasks.data.reading.cells import Cells, places
+from stages.tasks.data.reading.squad import Asked, checked
 from stages.tasks.examples import Questions
-from stages.tasks.reading.cells import Cells, places
-from stages.tasks.reading.squad import Asked, checked
 from stages.tasks.task import HubSet
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from stages.corpus.formats.damage import UNREAD, first_line, unread
 from stages.corpus.formats.text import pieces
 from stages.errors import InputError
+from stages.tasks.data.reading.cells import NAMED
+from stages.tasks.data.reading.suffix import suffix_of
 from stages.tasks.examples import Questions
-from stages.tasks.reading.cells import NAMED
-from stages.tasks.reading.suffix import suffix_of
 
 Asked = tuple[str, str, str, tuple[tuple[str, int], ...]]
 """(id, question, context, answers)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.errors import InputError
-from stages.tasks.reading.cells import Cells, named
+from stages.tasks.data.reading.cells import Cells, named
 from stages.tasks.task import Kind
 
 

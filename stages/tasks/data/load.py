@@ -7,11 +7,11 @@ import numpy as np
 from stages.errors import InputError
 from stages.hub import Unreachable
 from stages.storage import filesystem_of
-from stages.tasks.classes import classes_of
+from stages.tasks.data.classes import classes_of
+from stages.tasks.data.reading import conll, hub_set, squad, table
+from stages.tasks.data.reading.judged import Judged, judged
+from stages.tasks.data.split import dev_mask, what_is_kept
 from stages.tasks.examples import Examples, Labelled, Questions, Texts, Words
-from stages.tasks.reading import conll, hub_set, squad, table
-from stages.tasks.reading.judged import Judged, judged
-from stages.tasks.split import dev_mask, what_is_kept
 from stages.tasks.task import Files, HubSet, Task
 
 UNREACHABLE = "unreachable"

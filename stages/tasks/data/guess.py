@@ -3,9 +3,9 @@
 from stages.corpus.formats import json_rows
 from stages.corpus.formats.damage import UNREAD, unread
 from stages.errors import InputError
-from stages.tasks.reading.cells import Cells
-from stages.tasks.reading.judged import name_of, number_of
-from stages.tasks.reading.suffix import suffix_of
+from stages.tasks.data.reading.cells import Cells
+from stages.tasks.data.reading.judged import name_of, number_of
+from stages.tasks.data.reading.suffix import suffix_of
 from stages.tasks.scoring.spans import marks_spans
 from stages.tasks.task import Kind
 

@@ -8,8 +8,8 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from fake_hub import FakeHub, fake_hub
 
 from stages.errors import InputError
-from stages.tasks.load import UNREACHABLE, identity, load
-from stages.tasks.specs import task_of
+from stages.tasks.data.load import UNREACHABLE, identity, load
+from stages.tasks.data.specs import task_of
 
 NOBODY = "http://127.0.0.1:9"
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from stages.tasks.data.split import dev_mask
 from stages.tasks.examples import Questions, Texts, Words
-from stages.tasks.split import dev_mask
 
 
 def classes_of(counts: list[int]) -> Texts:

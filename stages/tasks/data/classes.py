@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from itertools import chain
 
 from stages.errors import InputError
-from stages.tasks.reading.cells import named
-from stages.tasks.reading.judged import Judged, number_of
+from stages.tasks.data.reading.cells import named
+from stages.tasks.data.reading.judged import Judged, number_of
 from stages.tasks.scoring.confusion import positive_class
 from stages.tasks.scoring.spans import marks_spans
 from stages.tasks.task import Task

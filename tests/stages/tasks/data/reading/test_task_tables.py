@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from stages.errors import InputError
+from stages.tasks.data.load import load
+from stages.tasks.data.specs import task_of
 from stages.tasks.examples import Labelled, Texts, Words
-from stages.tasks.load import load
-from stages.tasks.specs import task_of
 
 ROWS = [("is it on?", "yes"), ('say "no", then', "no"), ("a\nb", "yes"), ("NA", "no"), ("None", "yes")]
 

@@ -11,8 +11,8 @@ from stages.corpus.formats.damage import UNREAD, Damaged, unread
 from stages.corpus.formats.text import lines
 from stages.errors import InputError
 from stages.storage import filesystem_of
-from stages.tasks.reading.cells import Cells, numbered_places, places
-from stages.tasks.reading.suffix import TABLES, suffix_of
+from stages.tasks.data.reading.cells import Cells, numbered_places, places
+from stages.tasks.data.reading.suffix import TABLES, suffix_of
 from stages.tasks.task import Files
 
 Records = Iterator[tuple[int, list[str]]]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from stages.errors import InputError
+from stages.tasks.data.load import load
+from stages.tasks.data.specs import task_of
+from stages.tasks.data.standard import STANDARD
 from stages.tasks.examples import Texts, Words
-from stages.tasks.load import load
-from stages.tasks.specs import task_of
-from stages.tasks.standard import STANDARD
 
 
 def release(folder: Path, train: str, dev: str = "", name: str = "dev.tsv") -> Path:
