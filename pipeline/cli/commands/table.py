@@ -4,7 +4,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
-from pipeline.cli.commands.configured import Describe, Run, Tune
+from pipeline.cli.commands.configured import Describe, Doctor, Run, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 
@@ -12,6 +12,7 @@ Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Runs, tyro.conf.subcommand("runs")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]
