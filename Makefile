@@ -35,7 +35,7 @@ test: setup  ## the tests, but for the slow ones
 test-all: setup  ## all tests
 	@$(BIN)/pytest -q -m ""
 
-cluster-test: setup  ## a run on a real two-node Ray on this machine, undisturbed and with a node killed
+cluster-test: setup  ## a real two-node Ray on this machine: the doctor, a run undisturbed, one with a node killed
 	@$(BIN)/python tests/cluster_run.py
 
 check: setup  ## style, types and who imports whom

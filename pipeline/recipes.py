@@ -189,4 +189,9 @@ NAMES = tuple(recipe.__name__.replace("_", "-") for recipe in _RECIPES)
 
 def recipe(name: str) -> PipelineConfig:
     """The recipe called `name`; KeyError where there is none."""
-    return dict(zip(NAMES, _RECIPES, strict=True))[name]()
+    return function(name)()
+
+
+def function(name: str) -> Callable[[], PipelineConfig]:
+    """What makes the recipe called `name`, with a docstring about it; KeyError where there is none."""
+    return dict(zip(NAMES, _RECIPES, strict=True))[name]

@@ -10,6 +10,7 @@ from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
+from pipeline.records.elsewhere.storage_copy import StorageCopy, storage_copy
 from pipeline.records.outcome import (
     about,
     conclude,
@@ -159,6 +160,8 @@ def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> P
     """
     check_secrets(config, os.environ)
     workdir = check_writable(config.workdir)
+    copy = storage_copy(config, workdir)
+    copy.restore(console.say)
     config, pins = pinned(config, workdir, console.say, refresh=refresh)
     before = interrupted(config, workdir)
     goes_on = before.mlflow_run_ids[-1] if before is not None and before.mlflow_run_ids else None
@@ -166,10 +169,12 @@ def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> P
     preflight(where_recorded(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         pins.write(workdir)
-        return _run(config, workdir, console, stop, ended)
+        return _run(config, workdir, console, stop, ended, copy)
 
 
-def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal, ended: bool) -> Products:
+def _run(
+    config: PipelineConfig, workdir: Path, console: Console, stop: StopSignal, ended: bool, copy: StorageCopy
+) -> Products:
     """`ended`: whether MLflow lacked no more than what was delivered just now of a run with this config."""
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
     there = where_recorded(config, workdir)
@@ -197,6 +202,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
         say_elsewhere(config, workdir, live, console)
         (workdir / CONFIG).write_text(to_yaml(config), encoding="utf-8")
         begin_run(workdir, config=CONFIG, mlflow_run_id=live.run_id, tracking_uri=live.store.uri)
+        copy.write()
         step = steps(config, live, console, stop)
         products = graph(step, config)
         say_skipped(products.corpus, console)
@@ -209,6 +215,7 @@ def _run(config: PipelineConfig, workdir: Path, console: Console, stop: StopSign
             hand_over(config, products.released, live, workdir)
     if not live.waits:
         end_run(workdir)
+    copy.write()
     show(workdir, console)
     live.check_delivered()
     return products

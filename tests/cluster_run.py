@@ -2,9 +2,10 @@
 
     make cluster-test          or          python tests/cluster_run.py
 
-Starts a real Ray of two nodes on this machine, with token authentication, and an MLflow server; submits a short
-`distil run` as a job through the job API, once in peace and once with SIGKILL for a whole node half way; and submits
-once without a token. The last line is one JSON object; the exit status is 0 where all of it is as it should be.
+Starts a real Ray of two nodes on this machine, with token authentication, and an MLflow server; has `distil doctor`
+look at them; submits a short `distil run` as a job through the job API, once in peace and once with SIGKILL for a
+whole node half way; and submits once without a token. The last line is one JSON object; the exit status is 0 where all
+of it is as it should be.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from job_api import is_refused, nodes_of_workers, ray_job_submit, runtime_env, status, until_over  # noqa: E402
+from job_api import is_refused, job_log, nodes_of_workers, ray_job_submit, runtime_env, status, until_over  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 from tiny import tiny_bert  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
@@ -32,6 +33,8 @@ TOLERANCE = 1e-4
 """Relative, between the two final held-out losses."""
 PEACEFUL, STRUCK = "undisturbed", "killed"
 """The two jobs, their runs and their experiments."""
+DOCTOR = "doctor"
+"""The job before them."""
 LOSS = "final/student/mlm_loss"
 """MLflow's metric: the student's held-out loss, from report.json."""
 
@@ -40,6 +43,8 @@ LOSS = "final/student/mlm_loss"
 class Outcome:
     """The last line."""
 
+    doctor_passed: bool
+    """Whether `distil doctor` found both nodes, and nothing of which the undisturbed run would fail."""
     nodes_trained: int
     """On how many nodes the undisturbed run's workers were."""
     killed_at_step: int
@@ -55,7 +60,8 @@ class Outcome:
         """Whether all is as it should be."""
         close = abs(self.loss_killed - self.loss_undisturbed) <= TOLERANCE * abs(self.loss_undisturbed)
         half_way = 0 < self.killed_at_step < STEPS
-        return self.nodes_trained == 2 and half_way and self.finished and close and self.refused_without_token
+        trained = self.nodes_trained == 2 and half_way and self.finished and close
+        return self.doctor_passed and trained and self.refused_without_token
 
 
 def main() -> int:
@@ -68,11 +74,17 @@ def main() -> int:
 
 
 def measure(cluster: TwoNodes) -> Outcome:
-    """The three submissions, one after the other."""
+    """The submissions, one after the other."""
     say("two nodes and an MLflow server are up")
     refused = is_refused(cluster)
     say("a job without the token was " + ("refused" if refused else "taken"))
     recipe = cluster_recipe(cluster)
+
+    submit(cluster, on_cluster(recipe, cluster, PEACEFUL), DOCTOR, "doctor")
+    for _ in until_over(cluster, DOCTOR):
+        pass
+    table = job_log(cluster, DOCTOR)
+    say(f"the doctor's table:\n{table}")
 
     nodes: set[str] = set()
     submit(cluster, on_cluster(recipe, cluster, PEACEFUL))
@@ -92,6 +104,7 @@ def measure(cluster: TwoNodes) -> Outcome:
     losses = [final_loss(cluster, name) for name in (PEACEFUL, STRUCK)]
     ends = [(status(cluster, name), step_in_mlflow(cluster, name)) for name in (PEACEFUL, STRUCK)]
     return Outcome(
+        doctor_passed=status(cluster, DOCTOR) == "SUCCEEDED" and "2 of 2 answer" in table,
         nodes_trained=len(nodes),
         killed_at_step=killed_at,
         finished=all(end == ("SUCCEEDED", STEPS) for end in ends),
@@ -126,11 +139,11 @@ def on_cluster(recipe: PipelineConfig, cluster: TwoNodes, name: str) -> Pipeline
     )
 
 
-def submit(cluster: TwoNodes, config: PipelineConfig, job: str | None = None) -> None:
+def submit(cluster: TwoNodes, config: PipelineConfig, job: str | None = None, command: str = "run") -> None:
     """`ray job submit … -- distil run`, as a person does it. The job is called as the config, unless said."""
     file = cluster.home / f"{config.name}.yaml"
     file.write_text(to_yaml(config))
-    words = ["--submission-id", job or config.name, "--", "distil", "run", "--config", str(file)]
+    words = ["--submission-id", job or config.name, "--", "distil", command, "--config", str(file)]
     done = ray_job_submit(cluster, cluster.env, words)
     if done.returncode:
         raise RuntimeError(f"the job {job or config.name} was not taken:\n{done.stdout}{done.stderr}")

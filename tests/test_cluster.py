@@ -16,6 +16,7 @@ def test_run_on_two_nodes_one_of_them_killed_ends_with_the_loss_of_one_undisturb
     done = subprocess.run([sys.executable, ROOT / "tests" / "cluster_run.py"], capture_output=True, text=True)
     assert done.stdout, done.stderr
     outcome = json.loads(done.stdout.splitlines()[-1])
+    assert outcome["doctor_passed"]
     assert outcome["nodes_trained"] == 2
     assert 0 < outcome["killed_at_step"] < 60
     assert outcome["finished"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from workdirs import a_report, a_run
 
-from pipeline.cli.arguments import config_of, named_recipe, split
-from pipeline.cli.main import main, parse
+from pipeline.cli.arguments import config_of, named_recipe, parse, split
+from pipeline.cli.main import main
 from pipeline.config.schema import from_yaml, to_yaml
 from pipeline.recipes import NAMES
 

@@ -2,14 +2,16 @@
 
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import Any
 
 from pipeline.cli.arguments import Assignments, config_of
-from pipeline.cli.commands.configured import Describe, Evaluate, Run, Tune
+from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig
+from stages.errors import InputError
 
 
 def act(command: Any, fields: Assignments) -> None:
@@ -23,6 +25,8 @@ def act(command: Any, fields: Assignments) -> None:
             _describe(command, fields)
         case Evaluate():
             _evaluate(command, fields)
+        case Doctor():
+            _doctor(command, fields)
         case Runs():
             _runs(command)
         case Compare():
@@ -75,6 +79,21 @@ def _describe(command: Describe, fields: Assignments) -> None:
     from pipeline.run import describe
 
     describe(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _doctor(command: Doctor, fields: Assignments) -> None:
+    has_recipe = command.recipe is not None or command.config is not None
+    asked = command if has_recipe else replace(command, recipe="demo")
+    with redirect_stdout(sys.stderr):  # whatever a library has to say
+        config = config_of(asked, fields)
+        from pipeline.cli.answers.doctor import as_text
+        from pipeline.cli.answers.formats import answer, as_json
+        from pipeline.doctor.examine import examine
+
+        found = examine(config, command.address, has_recipe=has_recipe, verbose=command.verbose)
+    answer(as_json(found) if command.json else as_text(found))
+    if found.would_fail:
+        raise InputError("a run would fail here, for what is marked ✗; mend that, and ask again.")
 
 
 def _runs(command: Runs) -> None:

@@ -1,13 +1,20 @@
-"""From words to a config: which are fields, and the recipe or file that these change."""
+"""From words to a command and its config: which are fields, and the recipe or file that these change."""
 
+import io
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import tyro
 
 from pipeline import recipes
-from pipeline.cli.commands.configured import Describe, Run, Tune
-from pipeline.cli.commands.table import COMMANDS, FIELDED, options
+from pipeline.cli.commands.configured import Describe, Doctor, Run, Tune
+from pipeline.cli.commands.table import COMMANDS, FIELDED, Command, options
 from pipeline.config.nearest_name import unknown
+from pipeline.config.redaction import redacted
 from pipeline.config.schema import PipelineConfig, from_yaml, override
 from pipeline.tuning.config import dimension
 from stages.errors import InputError
@@ -24,7 +31,7 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     """
     if words[0] not in FIELDED:
         return list(words), ()
-    of_command = {**options(COMMANDS[words[0]]), "help": False}
+    of_command = {**options(COMMANDS[words[0]]), "help": False, "help-all": False}
     own, fields, queue, known = [words[0]], [], list(words[1:]), False
     while queue:
         word = queue.pop(0)
@@ -49,8 +56,21 @@ def split(words: Sequence[str]) -> tuple[list[str], Assignments]:
     return own, tuple(fields)
 
 
+def parse(words: Sequence[str]) -> Any:
+    """The command that words without fields mean; one of those in `Command`."""
+    about = "A small language model from a big one. `distil --version` says which distil this is, with which libraries."
+    read = partial(tyro.cli, Command, prog="distil", description=about)
+    try:
+        with redirect_stderr(io.StringIO()):
+            return read(args=words)
+    except SystemExit as stop:
+        if not stop.code:  # --help
+            raise
+    return read(args=[redacted(word) for word in words])  # fails alike, and repeats words in a frame of its own
+
+
 def config_of(
-    command: Run | Tune | Describe, fields: Assignments, say: Callable[[str], None] = print
+    command: Run | Tune | Describe | Doctor, fields: Assignments, say: Callable[[str], None] = print
 ) -> PipelineConfig:
     """The config of the command's recipe or file, with all set that the command line sets; `say` is told what was
     taken that nobody gave."""
@@ -62,7 +82,7 @@ def config_of(
         config = from_yaml(_read(command.config), command.config, say)
     if isinstance(command, Tune):
         return _searching(config, command, fields)
-    if command.from_search is None:
+    if isinstance(command, Doctor) or command.from_search is None:
         return override(config, fields)
     from pipeline.tuning.tracking.which_search import adopt, find_search, told
 

@@ -5,27 +5,21 @@ MLflow (EX_TEMPFAIL of sysexits.h: try again); 130 stopped with Ctrl-C. What run
 that runs it, and a config needs none of the heavy libraries: so `--help` and a misspelt field are answered at once.
 """
 
-import io
 import os
 import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
-from functools import partial
-from typing import Any
-
-import tyro
 
 from pipeline.cli.acts import act
 from pipeline.cli.answers.versions import versions
-from pipeline.cli.arguments import named_recipe, split
-from pipeline.cli.commands.table import COMMANDS, CONFIGURED, Command
+from pipeline.cli.arguments import parse, split
+from pipeline.cli.commands.table import COMMANDS
+from pipeline.cli.help import is_asked, show
 from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
-from pipeline.config.schema import PipelineConfig
 from pipeline.runtime.proxy import bypass_loopback
 from pipeline.runtime.signals import Terminated
 from pipeline.tracking.away.undelivered import MlflowAway
@@ -73,8 +67,8 @@ def _act(words: list[str]) -> None:
         return
     _check_known(words[0])
     words, fields = split(words)
-    if words[0] in CONFIGURED and {"--help", "-h"} & set(words) and len(words) > 2 and not words[1].startswith("-"):
-        _help(words[0], words[1])
+    if is_asked(words):
+        show(words)
         return
     act(parse(words), fields)
 
@@ -85,26 +79,6 @@ def _check_known(first: str) -> None:
         raise unknown("command", first, tuple(COMMANDS), f"there are {', '.join(COMMANDS)}.")
     if first.startswith("-") and not first.startswith("--tyro-") and first not in (*INSTEAD, "-h", "--verbose"):
         raise unknown("option", first, INSTEAD, f"write a command first: {', '.join(COMMANDS)}.")
-
-
-def parse(words: Sequence[str]) -> Any:
-    """The command that words without fields mean; one of those in `Command`."""
-    about = "A small language model from a big one. `distil --version` says which distil this is, with which libraries."
-    read = partial(tyro.cli, Command, prog="distil", description=about)
-    try:
-        with redirect_stderr(io.StringIO()):
-            return read(args=words)
-    except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-    return read(args=[redacted(word) for word in words])  # fails alike, and repeats words in a frame of its own
-
-
-def _help(command: str, recipe: str) -> None:
-    """Every field with its default in this recipe and what it is for."""
-    kind = tyro.conf.FlagConversionOff[tyro.conf.AvoidSubcommands[PipelineConfig]]
-    about = f"Every field of the config. `distil {command} --help` shows the options of the command itself."
-    tyro.cli(kind, default=named_recipe(recipe), prog=f"distil {command} {recipe}", args=["--help"], description=about)
 
 
 def _failed(error: Exception, verbose: bool) -> int:

@@ -35,7 +35,7 @@ def find_workdir(run: str, runs: Path = RUNS) -> Path:
         if found is not None and run in found.mlflow_run_ids:
             return workdir
     if re.fullmatch("[0-9a-f]{32}", run):  # it ran elsewhere on this machine, or on another one
-        from pipeline.records.downloaded_run import fetch
+        from pipeline.records.elsewhere.downloaded_run import fetch
         from pipeline.tracking.run import workdir_of
 
         workdir = Path(workdir_of(TrackingConfig(), run))

@@ -92,6 +92,30 @@ def test_run_begun_elsewhere_than_the_environment_says_now_is_a_new_one_and_that
     assert [status for _, status in runs_in(f"sqlite:///{tmp_path}/here/other.db")] == ["FINISHED"]
 
 
+def test_run_whose_machine_was_lost_goes_on_under_its_id_as_its_storage_knows_it(
+    tmp_path: Path, mlflow_template: Path, ray_session: None
+) -> None:
+    shutil.copy(mlflow_template, tmp_path / "mlflow.db")
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = TrackingConfig(uri=store, system_metrics=False)
+    recipe = replace(tiny_recipe(tmp_path, tiny_bert()), tracking=tracking, until="teacher")
+    config = replace(recipe, storage=str(tmp_path / "storage"))
+    with pytest.raises(KeyboardInterrupt), (tmp_path / "out.txt").open("w") as file:
+        run(config, Impatient(Terminal(file=file)))
+    ((run_id, status),) = runs_in(store)
+    assert status == "KILLED"
+    shutil.rmtree(config.workdir)
+    assert f"begun before as run {run_id}" in run_again(config, tmp_path / "again.txt")
+    assert runs_in(store) == [(run_id, "FINISHED")]
+    shutil.rmtree(config.workdir)
+    client = quiet_mlflow().MlflowClient(store)
+    client.delete_run(run_id)
+    client._tracking_client.store._hard_delete_run(run_id)  # as in a database that went with its machine
+    assert f"run {run_id}, as which this was begun, cannot go on" in run_again(config, tmp_path / "third.txt")
+    ((other, status),) = runs_in(store)
+    assert (other != run_id, status) == (True, "FINISHED")
+
+
 def test_ui_from_another_folder_opens_the_database_that_holds_the_run(begun: tuple[PipelineConfig, str]) -> None:
     config, store = begun
     assert tracking_of(config.workdir).uri == store

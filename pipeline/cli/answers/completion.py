@@ -56,7 +56,8 @@ def script() -> str:
 
 def _own() -> dict[str, list[str]]:
     """Each command's own options."""
-    return {command: [f"--{name}" for name in options(kind)] for command, kind in COMMANDS.items()}
+    found = {command: [f"--{name}" for name in options(kind)] for command, kind in COMMANDS.items()}
+    return {name: [*own, *(["--help-all"] if name in CONFIGURED else [])] for name, own in found.items()}
 
 
 def _fields() -> list[str]:

@@ -15,7 +15,7 @@ _TAUGHT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Run the pipeline; what is recorded already is reused. `distil run RECIPE --help` shows every field.
+    """Run the pipeline; what is recorded already is reused. `--help-all` shows every field.
 
     Fields are set by `--field.name value`, as in `distil run demo --distil.steps 100`; a list is one word with commas,
     several words, or JSON in quotes.
@@ -30,7 +30,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Search for the temperature and the loss weights. `distil tune RECIPE --help` shows every field.
+    """Search for the temperature and the loss weights. `--help-all` shows every field.
 
     Fields are set as for `distil run`; those of the search itself are `--tune.name value`.
     """
@@ -70,4 +70,21 @@ class Evaluate:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help=A_RUN)] = "latest"
     second_step: Annotated[Flag, tyro.conf.arg(help=_TAUGHT)] = False
     refresh: Refresh = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Say what would go wrong in a run on a cluster, or on this machine, before one is started.
+
+    Asks every machine for versions, GPUs, memory, clock, and how fast it gets at the storage and at the next machine;
+    and MLflow whether it answers. `--storage`, `--tracking.uri` and other fields are given as for `distil run`. With a
+    recipe or a file also what that very run would be refused for. Status 2 where a run would fail.
+    """
+
+    recipe: Recipe = None
+    config: ConfigFile = None
+    address: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """The cluster's head; RAY_ADDRESS where none is given, as in a job, and without either this machine alone."""
+    json: Json = False
     verbose: Verbose = False

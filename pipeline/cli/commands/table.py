@@ -4,7 +4,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
-from pipeline.cli.commands.configured import Describe, Evaluate, Run, Tune
+from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 
@@ -13,6 +13,7 @@ Command = (
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Runs, tyro.conf.subcommand("runs")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
     | Annotated[Fill, tyro.conf.subcommand("fill")]

@@ -1,6 +1,7 @@
 """argv in; exit status and sentences out."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,8 +12,8 @@ import pytest
 from ray.exceptions import RayTaskError
 from ray.train import TrainingFailedError
 
-from pipeline.cli.arguments import config_of, split
-from pipeline.cli.main import main, parse, status_of
+from pipeline.cli.arguments import config_of, parse, split
+from pipeline.cli.main import main, status_of
 from pipeline.config.schema import PipelineConfig, flat, to_yaml
 from pipeline.config.serialisation import to_plain
 from pipeline.recipes import NAMES, recipe
@@ -45,13 +46,38 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
 def test_help_of_a_recipe_shows_every_field_with_default_and_docstring(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command, "demo", "--help"]) == 0
+    assert main([command, "demo", "--help-all"]) == 0
     shown = capsys.readouterr().out
     assert "--distil.temperature FLOAT" in shown
     assert "T of the softened" in shown or "(default: 2.0)" in shown
     assert "--tokens.block-length INT" in shown
     assert "--tune.trials INT" in shown
     assert f"distil {command} --help" in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_recipe_shows_the_fields_that_people_set_by_stage(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    config = recipe(name)
+    assert f"Peak of the schedule ({config.distil.learning_rate})" in shown
+    assert "--distil.row-log" not in shown
+    assert shown.index("\n  corpus\n") < shown.index("--corpus.paths") < shown.index("\n  tokens\n")
+    more = int(re.search(r"--help-all` shows (\d+) more", shown)[1])  # type: ignore[index]
+    fields = {line.split()[0] for line in shown.splitlines() if line.startswith("    --")}
+    assert len(fields) + more == len(flat(config))
+    assert main(["run", "--help", name]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_help_of_a_command_names_the_recipes_and_knows_a_wrong_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"^    {name}\b", shown, re.MULTILINE) for name in NAMES)
+    assert main(["run", "--help", "demmo"]) == 2
+    assert "did you mean demo?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

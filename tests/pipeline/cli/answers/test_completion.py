@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from pipeline.cli.answers.completion import script
-from pipeline.cli.commands.table import COMMANDS
+from pipeline.cli.commands.table import COMMANDS, CONFIGURED
 from pipeline.cli.main import main
 from pipeline.recipes import NAMES
 
@@ -59,11 +59,13 @@ def test_completion_behind_a_command_that_takes_a_recipe_is_all_of_them(command:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_completion_knows_the_options_of_the_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
-    shown = re.findall(r"^\W+(?:-h, )?(--[a-z][a-z-]+)", capsys.readouterr().out, re.MULTILINE)
+    shown = re.findall(
+        r"^\W+(?:-h, )?(--[a-z][a-z-]+)", capsys.readouterr().out.partition("\nrecipes:")[0], re.MULTILINE
+    )
     offered = completed(command, "--")
     assert {"--help", "--verbose"} <= set(shown) <= set(offered)
-    fields = [option for option in offered if option not in shown]
-    assert bool(fields) == (command in ("run", "tune", "describe"))
+    fields = [option for option in offered if option not in (*shown, "--help-all")]
+    assert bool(fields) == (command in CONFIGURED)
 
 
 def test_completion_is_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
