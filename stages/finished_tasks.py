@@ -1,8 +1,8 @@
 """What the tasks of a stage have finished, left in its folder: a stage that was stopped goes on with the others."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 
 from stages.storage import Folder
@@ -24,14 +24,14 @@ class FinishedTasks:
         """Say that a task is done; its result is then found whole, or not at all."""
         self.folder.write_bytes(f"{task:06d}{self._ending}", result.encode())
 
-    def find(self) -> dict[int, str]:
-        """The results that were left, by task."""
+    def find(self) -> Iterator[tuple[int, str]]:
+        """(task, result) of those that were left, some at a time: together they may be large."""
         names = [name for name in self.folder.names() if name.endswith(self._ending)]
         with ThreadPoolExecutor(AT_A_TIME) as threads:
-            results = list(threads.map(partial(Folder.read_bytes, self.folder), names))
-        return {
-            int(name.removesuffix(self._ending)): found.decode() for name, found in zip(names, results, strict=True)
-        }
+            for begin in range(0, len(names), AT_A_TIME):
+                some = names[begin : begin + AT_A_TIME]
+                for name, found in zip(some, threads.map(self.folder.read_bytes, some), strict=True):
+                    yield int(name.removesuffix(self._ending)), found.decode()
 
     @property
     def _ending(self) -> str:

@@ -135,7 +135,7 @@ def _each(rows: list[Row], task: Callable[..., pa.Table], arguments: dict[str, A
 def _made_before(finished: FinishedTasks, folder: Folder) -> dict[int, SplitShards]:
     """The results of tasks whose shards are all there; shards that belong to none of them are deleted."""
     there = {f"{side}/{name}" for side in SIDES for name in (folder / side).names()}
-    found = {task: SplitShards.from_json(text) for task, text in finished.find().items()}
+    found = {task: SplitShards.from_json(text) for task, text in finished.find()}
     whole = {task: sides for task, sides in found.items() if sides.names <= there}
     filesystem, path = filesystem_of(folder.uri)
     for name in sorted(there - {name for sides in whole.values() for name in sides.names}):
