@@ -90,7 +90,13 @@ def distilbert_base_uncased() -> PipelineConfig:
         name="distilbert-base-uncased",
         workdir="runs/distilbert-base-uncased",
         seed=56,
-        corpus=CorpusConfig(source="datasets", paths=("wikimedia/wikipedia:20231101.en", "SamuelYang/bookcorpus")),
+        corpus=CorpusConfig(
+            source="datasets",
+            paths=("wikimedia/wikipedia:20231101.en", "SamuelYang/bookcorpus"),
+            # Ours: the books' rows are 74 million sentences. Some pages of a book are a document, eight blocks long.
+            join_rows=16_000,
+            join_paths=("SamuelYang/bookcorpus",),
+        ),
         tokens=TokensConfig(block_length=512),
         teacher=TeacherConfig(model="google-bert/bert-base-uncased"),
         distil=DistilConfig(epochs=3.0, global_batch=4096, micro_batch=16, layers="released", workers=8, gpu=True),

@@ -18,7 +18,8 @@ class Corpus:
     characters: int
     heldout_characters: int
     digest: str
-    """SHA-256 over all documents' ids in their order, train and then held-out, shard by shard."""
+    """Of all documents' ids in their order, train and then held-out: the same however the corpus is cut into shards. In
+    records from before it was, a SHA-256 shard by shard."""
     shards: tuple[str, ...]
     heldout_shards: tuple[str, ...]
     skipped_files: int = 0

@@ -9,6 +9,9 @@ from stages.errors import ConfigError
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")
 
+MOST_JOINED = 1 << 20
+"""Characters of a joined document, at most: a quarter of the unit of a file that rows are joined within."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
@@ -29,6 +32,12 @@ class CorpusConfig:
     """Of the text, as ISO 639-1 has it: by which the ends of its sentences are found where a document is cut."""
     document_per: Literal["line", "file"] = "line"
     """What a document is in a .txt file."""
+    join_rows: int = since(0)
+    """Characters of the documents into which consecutive rows of one file are put together, where rows are sentences or
+    lines; a document ends with the row by which it has so many, and at every 4 MiB of its file (of a data set: at the
+    end of its part). 0: every row is a document. Documents, and so held-out ones, are then contiguous stretches."""
+    join_paths: tuple[str, ...] = since(())
+    """Of `paths`, those whose rows are joined; none named: all of them."""
     dataset_name: str = ""
     """datasets: the subset of those that name none themselves."""
     split: str = "train"
@@ -51,10 +60,36 @@ class CorpusConfig:
             raise ConfigError("corpus.language", self.language, rule)
         if self.min_characters < 1:
             raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
+        if self.join_rows and not self.min_characters <= self.join_rows <= MOST_JOINED:
+            rule = f"must be 0, or characters from corpus.min_characters ({self.min_characters}) to {MOST_JOINED:,}"
+            raise ConfigError("corpus.join_rows", self.join_rows, rule)
         if not 0 <= self.heldout_fraction <= 0.5:
             raise ConfigError("corpus.heldout_fraction", self.heldout_fraction, "must be from 0 to 0.5")
         if self.delimiter is not None and (len(self.mark or "") != 1 or self.mark in ('"', "\n", "\r", " ", "\0")):
             raise ConfigError("corpus.delimiter", self.delimiter, "must be a single character, such as ; or |, or tab")
+
+    @property
+    def joined(self) -> tuple[str, ...]:
+        """Those of `paths` whose rows are joined."""
+        named = {self._bare(path) for path in self.join_paths or self.paths}
+        return tuple(path for path in self.paths if self.join_rows and self._bare(path) in named)
+
+    @property
+    def notice(self) -> str:
+        """A sentence on paths whose rows were to be joined and that are not read; empty where there are none: a recipe
+        may be given other paths."""
+        there = {self._bare(path) for path in self.paths}
+        missing = [path for path in self.join_paths if self._bare(path) not in there]
+        if not self.join_rows or not missing:
+            return ""
+        what = "some of" if self.joined else "none of"
+        return (
+            f"corpus: join_paths names {missing[0]}, which is none of corpus.paths; the rows of {what} them are joined."
+        )
+
+    def _bare(self, path: str) -> str:
+        """A data set without its revision: a run fills in the commit."""
+        return path.partition("@")[0] if self.source == "datasets" else path
 
     @property
     def mark(self) -> str | None:

@@ -12,10 +12,21 @@ from typing import Literal
 
 from stages.corpus.formats import csv_rows, json_rows, tables
 from stages.corpus.formats.damage import UNREAD, Damaged, unread
+from stages.corpus.formats.ranges import WHOLE, Range
 from stages.corpus.formats.text import lines, pieces
 from stages.errors import InputError
 
-__all__ = ["BESIDE", "COMPRESSIONS", "FORMATS", "Damaged", "check_table", "documents", "format_of"]
+__all__ = [
+    "BESIDE",
+    "COMPRESSIONS",
+    "FORMATS",
+    "Damaged",
+    "can_be_split",
+    "check_table",
+    "documents",
+    "format_of",
+    "rows",
+]
 
 FORMATS = (".txt", ".jsonl", ".csv", ".parquet", ".tsv", ".json", ".ndjson")
 BESIDE = (".tsv", ".json", ".ndjson")
@@ -38,9 +49,11 @@ def format_of(name: str) -> tuple[str, str | None]:
     return suffix, compression
 
 
-def documents(uri: str, column: str, per: Literal["line", "file"], delimiter: str | None = None) -> Iterator[str]:
-    """The raw documents of a file in order; `per` bears on .txt alone, `column` on all others, `delimiter` on .csv and
-    .tsv.
+def rows(
+    uri: str, column: str, per: Literal["line", "file"], delimiter: str | None = None, part: Range = WHOLE
+) -> Iterator[tuple[int, str]]:
+    """(its unit, raw text) of the rows of a file that begin in `part`, in order: see `formats/ranges.py`. Only what
+    `can_be_split` has parts. `per` bears on .txt alone, `column` on all others, `delimiter` on .csv and .tsv.
 
     Raises `Damaged` for content that cannot be understood, text that is not UTF-8 included; `InputError` for a table
     without the column, and a file that cannot be reached.
@@ -48,20 +61,33 @@ def documents(uri: str, column: str, per: Literal["line", "file"], delimiter: st
     suffix, compression = format_of(uri)
     try:
         if suffix == ".parquet":
-            yield from tables.texts(uri, column)
+            yield from tables.texts(uri, column, part)
         elif suffix in (".jsonl", ".ndjson"):
-            yield from json_rows.texts(json_rows.in_lines(uri, compression), column)
+            yield from json_rows.texts(json_rows.in_lines(uri, compression, part), column, uri, part)
         elif suffix == ".json":
-            yield from json_rows.texts(json_rows.in_sequence(uri, compression), column)
+            yield from json_rows.texts(json_rows.in_sequence(uri, compression), column, uri)
         elif suffix in (".csv", ".tsv"):
             usual = "\t" if suffix == ".tsv" else None
-            yield from csv_rows.texts(uri, compression, column, delimiter or usual)
+            yield from ((0, text) for text in csv_rows.texts(uri, compression, column, delimiter or usual))
         elif per == "file":
-            yield "".join(pieces(uri, compression))
+            yield 0, "".join(piece for _, piece in pieces(uri, compression))
         else:
-            yield from lines(uri, compression)
+            yield from lines(uri, compression, part)
     except UNREAD as error:
         raise unread(uri, error) from error
+
+
+def documents(uri: str, column: str, per: Literal["line", "file"], delimiter: str | None = None) -> Iterator[str]:
+    """The raw text of all rows of a file, in order; raises as `rows` does."""
+    for _, text in rows(uri, column, per, delimiter):
+        yield text
+
+
+def can_be_split(uri: str, per: Literal["line", "file"]) -> bool:
+    """Whether `rows` can begin in the middle of a file: not where bytes are compressed as one stream, and not where a
+    row may hold a line end, within quotes (CSV) or a value (.json)."""
+    suffix, compression = format_of(uri)
+    return compression is None and (suffix in (".parquet", ".jsonl", ".ndjson") or (suffix, per) == (".txt", "line"))
 
 
 def check_table(uri: str, column: str, delimiter: str | None = None) -> None:

@@ -10,6 +10,7 @@ from ray.data import DataContext
 from stages.context import StageContext, stage
 from stages.corpus.artifact import SKIPPED, Corpus
 from stages.corpus.config import CorpusConfig
+from stages.corpus.documents import digest_of
 from stages.corpus.sources.tasks import gathered
 from stages.corpus.write_documents import SplitShards
 from stages.errors import InputError, unwrap
@@ -20,11 +21,12 @@ from stages.storage import Folder
 def gather(config: CorpusConfig, context: StageContext) -> Corpus:
     """Read the source, clean it, split it, and write the shards into `context.folder`.
 
-    The same input gives the same shards and digest however many machines work on it. Raises `InputError` for bad input,
-    in whichever task it is found, and where no document is left to train on.
+    The same input gives the same shards and digest however many machines work on it. What tasks had finished when it
+    was stopped is not done again. Raises `InputError` for bad input, in whichever task it is found, and where no
+    document is left to train on.
     """
-    for side in ("train", "heldout"):
-        (context.folder / side).remove()
+    if config.notice:
+        context.on_notice(config.notice)
     data_context = DataContext.get_current().copy()
     data_context.execution_options.preserve_order = True
     data_context.enable_progress_bars = False
@@ -52,7 +54,7 @@ def gather(config: CorpusConfig, context: StageContext) -> Corpus:
 
 
 def _corpus(config: CorpusConfig, folder: Folder, sides: SplitShards) -> Corpus:
-    ordered = "\n".join(shard.digest for shard in (*sides.train, *sides.heldout))
+    ordered = f"{digest_of(sides.train):064x} {digest_of(sides.heldout):064x}"
     return Corpus(
         folder=folder,
         documents=sum(shard.documents for shard in sides.train),

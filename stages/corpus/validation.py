@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from stages.corpus import readers
+from stages.corpus.formats.ranges import WHOLE, Range
 from stages.corpus.readers import Damaged
 from stages.errors import InputError
 
@@ -34,10 +35,10 @@ def of_table(uri: str, column: str, delimiter: str | None) -> Damaged | None:
     return None
 
 
-def of(uri: str, column: str, delimiter: str | None) -> Damaged | None:
-    """What is wrong with a file, by reading it through; None where it is whole."""
+def of(uri: str, column: str, delimiter: str | None, part: Range = WHOLE) -> Damaged | None:
+    """What is wrong with a file, or a part of one, by reading it through; None where it is whole."""
     try:
-        for _ in readers.documents(uri, column, "line", delimiter):
+        for _ in readers.rows(uri, column, "line", delimiter, part):
             pass
     except Damaged as damaged:
         return damaged

@@ -1,28 +1,29 @@
 """Documents to packed blocks: the teacher's own tokenizer, packing, Parquet, and vocabulary counts.
 
-One Ray Data task a document shard; `packing.py` is such a task.
+One Ray Data task a document shard: `packing/tasks.py`.
 """
 
 import hashlib
 import io
-import json
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 import numpy as np
-import ray
 from numpy.typing import NDArray
 
 from stages.context import StageContext, stage
 from stages.corpus.artifact import Corpus
-from stages.errors import InputError, unwrap
+from stages.errors import InputError
 from stages.storage import Folder
 from stages.tokens.blocks import Blocks, Shard
 from stages.tokens.config import TokensConfig
 from stages.tokens.loading import load_tokenizer
-from stages.tokens.packing.shard import Packed, pack_shard
+from stages.tokens.packing.shard import Packed
+from stages.tokens.packing.tasks import Work, pack_all
 from stages.tokens.unknown import NOTICE_RATE, commonest, complaint
 from stages.tokens.vocabulary import TOKENIZER_FILES, Vocabulary, vocabulary_of
 
@@ -41,48 +42,84 @@ class HasTokenizer(Protocol):
 
 @stage(name="tokens", version=1)
 def pack(config: TokensConfig, corpus: Corpus, source: HasTokenizer, context: StageContext) -> Blocks:
-    """Tokenise and pack a corpus, one Ray Data task a document shard; `InputError` where nothing is left."""
+    """Tokenise and pack a corpus, one Ray Data task a document shard; what was packed when it was stopped is not packed
+    again. `InputError` where nothing is left."""
     tokenizer_json = source.folder.read_bytes("tokenizer.json").decode()
     with TemporaryDirectory() as local:
         source.folder.copy_to(Path(local), TOKENIZER_FILES)
         vocabulary = vocabulary_of(load_tokenizer(local), causal=source.objective == "causal")
-    names = [*corpus.shards, *corpus.heldout_shards]
-    packed: dict[str, Packed] = {}
-    for name, result in _pack_all(config, corpus, names, tokenizer_json, vocabulary, context.folder):
-        packed[name] = result
-        context.on_progress(len(packed), len(names), "shards")
-    train, held = ([(n, packed[n]) for n in part] for part in (corpus.shards, corpus.heldout_shards))
-    counts_V = sum((p.counts_V for _, p in train), np.zeros(vocabulary.size, dtype=np.int64))
-    buffer = io.BytesIO()
-    np.save(buffer, counts_V)
-    context.folder.write_bytes("counts.npy", buffer.getvalue())
-    blocks = Blocks(
-        folder=context.folder,
-        shards=_some(train, config, "training"),
-        heldout=_some(held, config, "held-out"),
-        block_length=config.block_length,
+    work = Work(
+        config=config,
+        corpus=corpus,
+        tokenizer_json=tokenizer_json,
         vocabulary=vocabulary,
-        tokens=sum(p.kept for _, p in train),
-        heldout_tokens=sum(p.kept for _, p in held),
-        tail_tokens=sum(p.tail for p in packed.values()),
-        refused_blocks=sum(p.refused for p in packed.values()),
-        unknown_rate=0.0 if (unk := vocabulary.unk_id) is None else float(counts_V[unk] / max(1, counts_V.sum())),
-        heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
-        text_unknown_rate=_unknown_rate(packed.values()),
-        unknown_words=commonest([p.unknown_words for p in packed.values()]),
-        packing=config.packing,
-        mask_unit=config.mask_unit,
-        tokens_per_word=_tokens_per_word(counts_V, vocabulary, sum(p.words for _, p in train)),
+        target=context.folder,
     )
+    found = Found(training=frozenset(corpus.shards), counts_V=np.zeros(vocabulary.size, dtype=np.int64))
+    for name, packed in pack_all(work, context):
+        found.take(name, packed)
+        context.on_progress(len(found.packed), len(work.names), "shards")
+    blocks = _blocks(work, found)
+    buffer = io.BytesIO()
+    np.save(buffer, found.counts_V)
+    context.folder.write_bytes("counts.npy", buffer.getvalue())
     context.on_metrics(0, blocks.figures)
     context.on_notice(blocks.summary)
     return blocks
 
 
-def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str) -> tuple[Shard, ...]:
+@dataclass(kw_only=True)
+class Found:
+    """What the tasks found, added up as they end: of a shard no more than some numbers are kept."""
+
+    training: frozenset[str]
+    """The names of the shards to train on."""
+    counts_V: NDArray[np.int64]
+    """Of the training shards."""
+    packed: dict[str, Packed] = field(default_factory=dict)
+    """By name, without what is added up here."""
+    unknown_words: Counter[str] = field(default_factory=Counter)
+
+    def take(self, name: str, packed: Packed) -> None:
+        """Add one shard's."""
+        if name in self.training:
+            self.counts_V += packed.counts_V
+        self.unknown_words.update(packed.unknown_words)
+        self.packed[name] = replace(packed, counts_V=np.empty(0, np.int64), unknown_words={})
+
+    def of(self, names: Iterable[str]) -> list[tuple[str, Packed]]:
+        """These shards, in this order."""
+        return [(name, self.packed[name]) for name in names]
+
+
+def _blocks(work: Work, found: Found) -> Blocks:
+    config, vocabulary, counts_V = work.config, work.vocabulary, found.counts_V
+    train, held = found.of(work.corpus.shards), found.of(work.corpus.heldout_shards)
+    every = list(found.packed.values())
+    return Blocks(
+        folder=work.target,
+        shards=_some(train, config, "training", found),
+        heldout=_some(held, config, "held-out", found),
+        block_length=config.block_length,
+        vocabulary=vocabulary,
+        tokens=sum(p.kept for _, p in train),
+        heldout_tokens=sum(p.kept for _, p in held),
+        tail_tokens=sum(p.tail for p in every),
+        refused_blocks=sum(p.refused for p in every),
+        unknown_rate=0.0 if (unk := vocabulary.unk_id) is None else float(counts_V[unk] / max(1, counts_V.sum())),
+        heldout_digest=hashlib.sha256("".join(p.digest for _, p in held).encode()).hexdigest(),
+        text_unknown_rate=_unknown_rate(every),
+        unknown_words=commonest(found.unknown_words),
+        packing=config.packing,
+        mask_unit=config.mask_unit,
+        tokens_per_word=_tokens_per_word(counts_V, vocabulary, sum(p.words for _, p in train)),
+    )
+
+
+def _some(packed: list[tuple[str, Packed]], config: TokensConfig, part: str, found: Found) -> tuple[Shard, ...]:
     shards = tuple(Shard(name=name, rows=p.rows, half=p.half) for name, p in packed if p.rows)
     if not shards:
-        raise InputError(_why_none([p for _, p in packed], config, part))
+        raise InputError(_why_none([p for _, p in packed], config, part, found.unknown_words))
     return shards
 
 
@@ -94,76 +131,14 @@ def _unknown_rate(packed: Collection[Packed]) -> float:
     return sum(p.unknown for p in packed) / max(1, sum(p.tokens for p in packed))
 
 
-def _why_none(packed: list[Packed], config: TokensConfig, part: str) -> str:
+def _why_none(packed: list[Packed], config: TokensConfig, part: str, unknown: Mapping[str, int]) -> str:
     """Why no block is left: too little text, or text of which too little could be masked."""
     found = f"the corpus has no {part} block of {config.block_length} tokens"
     refused, rate = sum(p.refused for p in packed), _unknown_rate(packed)
     if refused:
         found += f": {refused:,} were refused, since fewer than half of their tokens could be masked"
     if rate > NOTICE_RATE:
-        return f"{found}; {complaint(rate, commonest([p.unknown_words for p in packed]))}."
+        return f"{found}; {complaint(rate, commonest(unknown))}."
     if refused:
         return f"{found}; special tokens, and the one after each document, cannot be."
     return f"{found}; give more text, or lower tokens.block_length."
-
-
-def _pack_all(
-    config: TokensConfig,
-    corpus: Corpus,
-    names: list[str],
-    tokenizer_json: str,
-    vocabulary: Vocabulary,
-    target: Folder,
-) -> Iterator[tuple[str, Packed]]:
-    """Run `pack_shard` over all shards as a Ray Data stream; yields as they finish."""
-
-    def work(batch: dict[str, NDArray[np.object_]]) -> dict[str, list[object]]:
-        done = [
-            pack_shard(
-                config,
-                corpus.folder,
-                str(name),
-                tokenizer_json,
-                vocabulary,
-                target,
-                corpus.language,
-                halved=config.packing == "documents" and name in corpus.heldout_shards,
-            )
-            for name in batch["item"]
-        ]
-        return {
-            "name": list(batch["item"]),
-            "rows": [p.rows for p in done],
-            "half": [p.half or 0 for p in done],
-            "kept": [p.kept for p in done],
-            "tail": [p.tail for p in done],
-            "refused": [p.refused for p in done],
-            "counts": [p.counts_V.tobytes() for p in done],
-            "digest": [p.digest for p in done],
-            "tokens": [p.tokens for p in done],
-            "unknown": [p.unknown for p in done],
-            "unknown_words": [json.dumps(p.unknown_words) for p in done],
-            "words": [p.words for p in done],
-        }
-
-    shards = ray.data.from_items(names, override_num_blocks=len(names))
-    try:
-        for row in shards.map_batches(work, batch_size=1, num_cpus=0.5).iter_rows():
-            yield (
-                row["name"],
-                Packed(
-                    rows=row["rows"],
-                    half=row["half"] or None,
-                    kept=row["kept"],
-                    tail=row["tail"],
-                    refused=row["refused"],
-                    counts_V=np.frombuffer(row["counts"], dtype=np.int64),
-                    digest=row["digest"],
-                    tokens=row["tokens"],
-                    unknown=row["unknown"],
-                    unknown_words=json.loads(row["unknown_words"]),
-                    words=row["words"],
-                ),
-            )
-    except ray.exceptions.RayError as error:
-        raise unwrap(error) from error

@@ -50,12 +50,9 @@ class UnknownWords:
                 yield text[start:end] if end - start <= _SHOWN else f"{text[start : start + _SHOWN]}…"
 
 
-def commonest(counts: Sequence[Mapping[str, int]]) -> tuple[str, ...]:
-    """The `NAMED` commonest words of several shards; of equally common ones the first in the alphabet."""
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
-    return tuple(sorted(total, key=lambda word: (-total[word], word))[:NAMED])
+def commonest(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The `NAMED` commonest words; of equally common ones the first in the alphabet."""
+    return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:NAMED])
 
 
 def complaint(rate: float, words: Sequence[str]) -> str:

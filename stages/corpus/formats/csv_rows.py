@@ -44,7 +44,7 @@ def records(uri: str, compression: str | None, delimiter: str) -> Iterator[tuple
 
     def lines() -> Iterator[str]:
         nonlocal ended
-        for piece in pieces(uri, compression):
+        for _, piece in pieces(uri, compression):
             for line in io.StringIO(piece, newline="\n"):
                 held.append(line)
                 yield line

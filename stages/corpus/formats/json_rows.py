@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from stages.corpus.formats.damage import Damaged, first_line, no_column, not_text
-from stages.corpus.formats.text import lines, pieces
+from stages.corpus.formats.ranges import WHOLE, Range
+from stages.corpus.formats.text import lines, lines_before, stretches
 from stages.errors import InputError
 
 LOOKED_AT = 1000
@@ -14,27 +17,34 @@ _SPACE, _COMMAS = re.compile(r"\s*"), re.compile(r"[\s,]*")
 _TOKEN = 16
 """Characters: an error that is nearer to the end of what was read so far may be a token's that is cut there."""
 
-Rows = Iterator[tuple[str, object]]
-"""(where it stands, for a person; what it is)."""
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A value: the unit of the file that it is in, the number of its line, and what it is."""
+
+    unit: int
+    line: int
+    value: Any
 
 
-def in_lines(uri: str, compression: str | None) -> Rows:
-    """The value of each line that is not blank; raises `Damaged` for one that is no JSON."""
-    for number, line in enumerate(lines(uri, compression), 1):
+def in_lines(uri: str, compression: str | None, part: Range = WHOLE) -> Iterator[Row]:
+    """The value of each line that is not blank, their numbers from the part's first line, which is 1; raises `Damaged`
+    for one that is no JSON."""
+    for number, (unit, line) in enumerate(lines(uri, compression, part), 1):
         if line.strip():
             try:
-                yield f"{uri} line {number:,}", json.loads(line)
+                yield Row(unit, number, json.loads(line))
             except (ValueError, RecursionError) as error:
-                raise _no_json(uri, number, error) from None
+                raise _no_json(uri, number + lines_before(uri, part), error) from None
 
 
-def in_sequence(uri: str, compression: str | None) -> Rows:
+def in_sequence(uri: str, compression: str | None) -> Iterator[Row]:
     """The values of one list, or values one after another, each in a line or in several.
 
     Memory does not grow with the file: a value is taken as soon as it is whole. Raises `Damaged` for what is no JSON,
     and for a list without its end.
     """
-    coming = pieces(uri, compression, whole_lines=False)
+    coming = stretches(uri, compression)
     decode = json.JSONDecoder().raw_decode
     held, at, line, listed, first = next(coming, ""), 0, 1, False, True
     while True:
@@ -64,47 +74,54 @@ def in_sequence(uri: str, compression: str | None) -> Rows:
                 raise _no_json(uri, line, error) from None
             held, at = held[at:] + more, 0
             continue
-        yield f"{uri} line {line:,}", value
+        yield Row(0, line, value)
         line, at = line + held.count("\n", at, end), end
 
 
-def texts(rows: Rows, column: str) -> Iterator[str]:
-    """The text of each row; a null is none.
+def texts(rows: Iterator[Row], column: str, uri: str, part: Range = WHOLE) -> Iterator[tuple[int, str]]:
+    """(its unit, the text) of each row; a null is none.
 
     A row without it among others that have it is `Damaged`, since no other setting would help; where none has it the
-    column is a wrong one, and that is an `InputError`.
+    column is a wrong one, and that is an `InputError`. The rows before a part that is not the first are taken to have
+    it: were it otherwise, the first part would say so.
     """
-    found, lacking, looked = False, None, 0
-    for place, row in rows:
-        wrong = _wrong(place, row, column)
-        if wrong is None:
+    found, lacking, looked = part.start > 0, None, 0
+    for row in rows:
+        if _has_text(row.value, column):
             if lacking is not None:
-                raise _unlike_others(lacking, column)
+                raise _unlike_others(_place(uri, part, lacking), column)
             found = True
-            if (text := row[column]) is not None:  # type: ignore[index]
-                yield text
+            if (text := row.value[column]) is not None:
+                yield row.unit, text
             continue
-        if found or isinstance(wrong, Damaged):
-            raise wrong if isinstance(wrong, Damaged) else _unlike_others((place, wrong), column)
-        lacking, looked = lacking or (place, wrong), looked + 1
+        if not isinstance(row.value, dict):
+            raise _wrong(_place(uri, part, row), row.value, column)
+        if found:
+            raise _unlike_others(_place(uri, part, row), column)
+        lacking, looked = lacking or row, looked + 1
         if looked == LOOKED_AT:
             break
     if lacking is not None:
-        raise lacking[1]
+        raise _wrong(_place(uri, part, lacking), lacking.value, column)
 
 
-def _wrong(place: str, row: object, column: str) -> InputError | None:
-    if not isinstance(row, dict):
+def _has_text(value: Any, column: str) -> bool:
+    return isinstance(value, dict) and column in value and isinstance(value[column], str | None)
+
+
+def _wrong(place: str, value: Any, column: str) -> InputError:
+    if not isinstance(value, dict):
         return Damaged(f"{place} is no JSON object; every line must be one, with {column!r} in it.")
-    if column not in row:
-        return no_column(place, column, list(row))
-    if row[column] is not None and not isinstance(row[column], str):
-        return not_text(place, column, type(row[column]).__name__)
-    return None
+    if column not in value:
+        return no_column(place, column, list(value))
+    return not_text(place, column, type(value[column]).__name__)
 
 
-def _unlike_others(lacking: tuple[str, InputError], column: str) -> Damaged:
-    place, _ = lacking
+def _place(uri: str, part: Range, row: Row) -> str:
+    return f"{uri} line {row.line + lines_before(uri, part):,}"
+
+
+def _unlike_others(place: str, column: str) -> Damaged:
     return Damaged(f"{place} has no text in {column!r}, and other lines of the file have; mend or remove it.")
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.corpus.formats.damage import Damaged, no_column, not_text
+from stages.corpus.formats.ranges import WHOLE, Range, unit_of
 from stages.errors import InputError
 from stages.storage import filesystem_of
 
@@ -14,19 +15,40 @@ ROWS = 64
 """Rows decoded at once: few, since one may be a whole book."""
 
 
-def texts(uri: str, column: str) -> Iterator[str]:
-    """The column's text, row by row; a null is none. Bytes are taken for UTF-8: raises `Damaged` where they are not."""
+def texts(uri: str, column: str, part: Range = WHOLE) -> Iterator[tuple[int, str]]:
+    """(its unit, the text) of each row in the row groups that begin in `part`; a null is none. Bytes are taken for
+    UTF-8: raises `Damaged` where they are not."""
     with table(uri, column) as opened:
-        rows = 0
-        for batch in opened.iter_batches(batch_size=ROWS, columns=[column]):
-            for number, value in enumerate(batch.column(0).to_pylist(), rows + 1):
-                if value is not None:
-                    yield value if isinstance(value, str) else _decoded(value, uri, number)
-            rows += batch.num_rows
-        if rows != opened.metadata.num_rows:  # the footer has no checksum, but says twice how many there are
-            raise Damaged(
-                f"{uri} holds {rows:,} rows and not the {opened.metadata.num_rows:,} it speaks of; make it anew."
-            )
+        about = opened.metadata
+        sizes = [about.row_group(group).num_rows for group in range(opened.num_row_groups)]
+        read = 0
+        for group, place in enumerate(_begins(about)):
+            if not part.has(place):
+                continue
+            before = rows = sum(sizes[:group])
+            for batch in opened.iter_batches(batch_size=ROWS, columns=[column], row_groups=[group]):
+                for number, value in enumerate(batch.column(0).to_pylist(), rows + 1):
+                    if value is not None:
+                        yield unit_of(place), value if isinstance(value, str) else _decoded(value, uri, number)
+                rows += batch.num_rows
+            read += rows - before
+        named = (
+            about.num_rows
+            if part == WHOLE
+            else sum(size for size, place in zip(sizes, _begins(about), strict=True) if part.has(place))
+        )
+        if read != named or sum(sizes) != about.num_rows:  # no checksum, but the footer says twice how many there are
+            raise Damaged(f"{uri} holds {read:,} rows and not the {named:,} it speaks of; make it anew.")
+
+
+def _begins(about: pq.FileMetaData) -> Iterator[int]:
+    """Where each row group is stored in the file; never before the one that comes earlier in the table."""
+    place = 0
+    for group in range(about.num_row_groups):
+        column = about.row_group(group).column(0)
+        begins = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+        place = max(place, begins)
+        yield place
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """A file's bytes, plain or compressed, to UTF-8 text: in pieces, or in lines."""
 
+import math
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 
 from pyarrow import NativeFile
 
 from stages.corpus.formats.damage import Damaged
+from stages.corpus.formats.ranges import UNIT_BYTES, WHOLE, Range, unit_of
 from stages.storage import filesystem_of
 
 CHUNK_BYTES = 1 << 20
@@ -13,14 +16,61 @@ _GZIP = 31
 """zlib's window bits for a gzip header and trailer, checksum included."""
 
 
-def pieces(uri: str, compression: str | None, *, whole_lines: bool = True) -> Iterator[str]:
-    """The decoded text in pieces, each but the last ending with a line, or, without `whole_lines`, with a character.
+def pieces(uri: str, compression: str | None, part: Range = WHOLE) -> Iterator[tuple[int, str]]:
+    """(its unit, text) of the lines that begin in `part`, in pieces of whole lines that begin in one unit.
 
-    In a file without a single `\\n` the line ends are `\\r`, as on the first Macs, and come as `\\n`. Raises `Damaged`
-    for text that is not UTF-8, and what `damage.UNREAD` names for bytes that cannot be decompressed.
+    In a file without a single `\\n` the line ends are `\\r`, as on the first Macs, and come as `\\n`; such a file
+    belongs to its first part. Of a compressed file there are no parts, and its units are those of what is inside.
+    Raises `Damaged` for text that is not UTF-8, and what `damage.UNREAD` names for bytes that cannot be decompressed.
     """
-    offset, rest, mac = 0, [b""], None
-    for chunk in _chunks(uri, compression):
+    last = math.inf if part.end is None else part.end
+    for offset, lines, mac in _decodable(uri, compression, part.start, whole_lines=True):
+        end = math.inf if mac else last
+        while lines and offset < end:
+            border = int(min((unit_of(offset) + 1) * UNIT_BYTES, end))
+            cut = lines.find(b"\n", border - 1 - offset) + 1 or len(lines)
+            yield unit_of(offset), _decode(lines[:cut], offset, uri)
+            offset, lines = offset + cut, lines[cut:]
+        if offset >= end:
+            return
+
+
+def stretches(uri: str, compression: str | None) -> Iterator[str]:
+    """The decoded text in pieces that end with a character, wherever its lines end: one may be as long as the file."""
+    for offset, data, _ in _decodable(uri, compression, 0, whole_lines=False):
+        yield _decode(data, offset, uri)
+
+
+def lines(uri: str, compression: str | None, part: Range = WHOLE) -> Iterator[tuple[int, str]]:
+    """(its unit, a line) as `\\n` ends them, without their ends: `str.splitlines` would cut at other characters too."""
+    for unit, piece in pieces(uri, compression, part):
+        for line in piece.removesuffix("\n").split("\n"):
+            yield unit, line
+
+
+def lines_before(uri: str, part: Range) -> int:
+    """How many lines of a file that is not compressed begin before `part`: looked for where one is to be named."""
+    if not part.start:
+        return 0
+    found, left = 1, part.start - 1  # the line end that the part begins behind is at this byte or further on
+    for chunk in _chunks(uri, None):
+        found += chunk[:left].count(b"\n")
+        left -= len(chunk)
+        if left <= 0:
+            break
+    return found
+
+
+def _decodable(
+    uri: str, compression: str | None, start: int, *, whole_lines: bool
+) -> Iterator[tuple[int, bytes, bool | None]]:
+    """(offset, bytes, whether the file's line ends are a Mac's), from the first line that begins at `start` or behind
+    it: each of the pieces but the last ends with a line, or, without `whole_lines`, with a character."""
+    offset, rest, mac = start, [b""], False if start else None
+    chunks = _chunks(uri, compression)
+    if start:
+        offset, chunks = _next_line(_chunks(uri, compression, start - 1), start - 1)
+    for chunk in chunks:
         if mac is None and (b"\r" in chunk or b"\n" in chunk):
             mac = b"\n" not in chunk and not _has_newline(uri, compression)
         data = chunk.replace(b"\r", b"\n") if mac else chunk
@@ -29,20 +79,29 @@ def pieces(uri: str, compression: str | None, *, whole_lines: bool = True) -> It
             rest.append(data)
             continue
         piece = b"".join((*rest, data[:cut]))
-        yield _decode(piece, offset, uri)
+        yield offset, piece, mac
         offset, rest = offset + len(piece), [data[cut:]]
     if last := b"".join(rest):
-        yield _decode(last, offset, uri)
+        yield offset, last, mac
 
 
-def lines(uri: str, compression: str | None) -> Iterator[str]:
-    """Lines as `\\n` ends them, without their ends: `str.splitlines` would cut at other characters too."""
-    for piece in pieces(uri, compression):
-        yield from piece.removesuffix("\n").split("\n")
+def _next_line(chunks: Iterator[bytes], offset: int) -> tuple[int, Iterator[bytes]]:
+    """Where the next line begins, and the bytes from there on; none where there is no line end any more."""
+    for chunk in chunks:
+        if (end := chunk.find(b"\n")) >= 0:
+            return offset + end + 1, chain([chunk[end + 1 :]], chunks)
+        offset += len(chunk)
+    return offset, iter(())
 
 
-def _chunks(uri: str, compression: str | None) -> Iterator[bytes]:
+def _chunks(uri: str, compression: str | None, start: int = 0) -> Iterator[bytes]:
     filesystem, path = filesystem_of(uri)
+    if start:
+        with filesystem.open_input_file(path) as stream:
+            stream.seek(start)
+            while chunk := stream.read(CHUNK_BYTES):
+                yield chunk
+        return
     gzip = compression == "gzip"
     with filesystem.open_input_stream(path, compression=None if gzip else compression) as stream:
         if gzip:

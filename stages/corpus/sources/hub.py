@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 TASK_BYTES = 1 << 25
+SLICE_BYTES, PARTS = 1 << 27, 64
+"""Of a file on the hub, about as much text is a task's; where the hub does not say how much there is, some 64 tasks
+come of all files."""
 UNREACHABLE = "unreachable"
 _ROWS = 256
 
@@ -33,11 +36,14 @@ class DataSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One of `count` equal parts of a data set."""
+    """One of `count` equal parts of a data set; or, of those of the hub, where these are files and large, one of
+    `slices` equal parts of such a file, by its row groups."""
 
     data: DataSet
     index: int
     count: int
+    slice: int = 0
+    slices: int = 1
 
 
 def on_hub(path: str) -> HubName | None:
@@ -106,15 +112,38 @@ def parts(data: DataSet, column: str) -> list[Part]:
             f"data set {data.path} has no column {column!r}; set corpus.text_column to one of those it has: "
             f"{', '.join(names)}."
         )
-    # no more parts than rows, of which one may be larger than a part is to be
-    count = opened.num_shards if data.revision else max(1, min(opened.num_rows, opened.data.nbytes // TASK_BYTES))
-    return [Part(data=data, index=index, count=count) for index in range(count)]
+    if data.revision:
+        count, slices = opened.num_shards, _slices(opened, data.split)
+    else:  # no more parts than rows, of which one may be larger than a part is to be
+        count, slices = max(1, min(opened.num_rows, opened.data.nbytes // TASK_BYTES)), 1
+    return [
+        Part(data=data, index=index, count=count, slice=slice, slices=slices)
+        for index in range(count)
+        for slice in range(slices)
+    ]
+
+
+def _slices(opened: "IterableDataset", split: str) -> int:
+    """How many tasks are to read each file of a stream. Only Parquet can be read from the middle, by row groups."""
+    files = opened.num_shards
+    groups = opened.shard(num_shards=files, index=0).reshard().num_shards
+    about = (opened.info.splits or {}).get(split)
+    wanted = (
+        about.num_bytes // files // SLICE_BYTES + 1 if about is not None and about.num_bytes else -(-PARTS // files)
+    )
+    return min(wanted, groups)
 
 
 def documents(part: Part, column: str) -> Iterator[str]:
     """The raw documents of a part, in order; rows without text (null) are none."""
-    rows = _open(part.data).shard(num_shards=part.count, index=part.index, contiguous=True).select_columns([column])
-    for batch in rows.iter(batch_size=_ROWS):
+    rows = _open(part.data).shard(num_shards=part.count, index=part.index, contiguous=True)
+    if part.slices > 1:
+        rows = rows.reshard()
+        count = min(part.slices, rows.num_shards)  # this file may have fewer row groups than others
+        if part.slice >= count:
+            return
+        rows = rows.shard(num_shards=count, index=part.slice, contiguous=True)
+    for batch in rows.select_columns([column]).iter(batch_size=_ROWS):
         for text in batch[column]:
             if isinstance(text, bytes):
                 text = _decoded(text, part.data.path, column)

@@ -1,7 +1,7 @@
 """What each kind of source is, to the tasks that read it: their rows, and how each is cleaned, split and written.
 
-Files and data sets are read by Ray Data tasks, each its own shards, so that no text passes through the driver. Only
-`library-docs` (some 17 MB) does: there no paragraph may come twice, whoever wrote it.
+Files and data sets are read by Ray Data tasks, each into shards of its own, so that no text passes through the driver.
+Only `library-docs` (some 17 MB) does: there no paragraph may come twice, whoever wrote it.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,17 @@ from functools import partial
 import pyarrow as pa
 
 from stages.context import StageContext
-from stages.corpus import readers, validation
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import DocumentWriter, document_id
-from stages.corpus.sources import hub, library_docs
-from stages.corpus.sources.files import InputFile
+from stages.corpus.joining import joined
+from stages.corpus.sources import file_tasks, hub, library_docs
 from stages.corpus.sources.files import look as look_for_files
 from stages.corpus.write_documents import (
+    SIDES,
     TASK_CPUS,
     DocumentRules,
     Raw,
     Row,
-    Skipped,
     SplitShards,
     tasks,
     write_documents,
@@ -30,8 +29,6 @@ from stages.corpus.write_documents import (
 from stages.errors import ConfigError
 from stages.storage import Folder
 
-TASK_BYTES, MOST_TASK_BYTES = 1 << 20, 1 << 25
-"""Small files are read several a task, so many that some 16 tasks come of it, within these bounds."""
 SHARD_CHARACTERS, MOST_SHARD_CHARACTERS = 1 << 21, 1 << 26
 """A shard is a task of the stages after this one: 2 million characters, and up to 64 million where there is much."""
 LIBRARY_TASK_BYTES = 1 << 22
@@ -43,62 +40,49 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
         return _gather_library_docs(config, context)
     empty: list[str] = []
     left_out: list[str] = []
+    unit = "parts"
     if config.source == "datasets":
-        rows, read, amount = _dataset_rows(config), partial(_read_part, config), MOST_TASK_BYTES * 16
+        rows, read, amount = _dataset_rows(config), partial(_read_part, config), file_tasks.MOST_TASK_BYTES * 16
+        versions = [hub.identity(path, config.dataset_name, config.split) for path in config.paths]
+        work = f"{config!r} {versions!r}"
     else:
-        found = look_for_files(config.paths, Folder(context.folder.uri.rstrip("/").rsplit("/", 2)[0]))
+        root = Folder(context.folder.uri.rstrip("/").rsplit("/", 2)[0])
+        found = look_for_files(config.paths, root)
         files = [file for file in found.files if file.bytes]  # an empty one is refused by `check`, or skipped
         empty = [f"{file.uri} is empty." for file in found.files if not file.bytes]
         left_out = found.left_out
         amount = sum(file.bytes for file in files)
-        rows, read = _file_rows(files, amount), partial(_read_files, config)
+        rows = [file_tasks.row_of(parts) for parts in file_tasks.parts(config, files, root)]
+        read, work = partial(file_tasks.read, config), f"{config!r} {files!r}"
+        unit = "files" if sum(row["amount"] for row in rows) == len(files) else unit
     rules = DocumentRules(
         min_characters=config.min_characters,
         heldout_fraction=config.heldout_fraction,
-        shard_characters=_between(SHARD_CHARACTERS, amount // 16, MOST_SHARD_CHARACTERS),
+        shard_characters=min(max(SHARD_CHARACTERS, amount // 16), MOST_SHARD_CHARACTERS),
     )
-    sides = write_documents(rows, read, rules, context) if rows else SplitShards(train=[], heldout=[])
+    sides = write_documents(rows, read, rules, context, work=work, unit=unit)
     return replace(sides, skipped=[*empty, *sides.skipped], left_out=left_out)
-
-
-def _file_rows(files: list[InputFile], total: int) -> list[Row]:
-    """Files, in their order, several a task where they are small."""
-    rows: list[Row] = []
-    room = 0
-    for file in files:
-        if room <= 0:
-            rows.append({"uris": [], "amount": 0})
-            room = _between(TASK_BYTES, total // 16, MOST_TASK_BYTES)
-        rows[-1]["uris"].append(file.uri)
-        rows[-1]["amount"] += 1
-        room -= file.bytes
-    return rows
-
-
-def _read_files(config: CorpusConfig, row: Row) -> Iterator[Raw]:
-    for uri in row["uris"]:
-        if config.on_damaged == "skip" and (damaged := validation.of(uri, config.text_column, config.mark)) is not None:
-            yield Skipped(why=str(damaged))
-            continue
-        try:
-            yield from readers.documents(uri, config.text_column, config.document_per, config.mark)
-        except readers.Damaged as error:
-            raise validation.refusal(error) from None
 
 
 def _dataset_rows(config: CorpusConfig) -> list[Row]:
     hub.reach(config.paths)  # at once, where `datasets` would try for minutes
     sets = [hub.resolve(path, config.dataset_name, config.split) for path in config.paths]
-    parts = [part for data in sets for part in hub.parts(data, config.text_column)]
-    return [{"index": part.index, "count": part.count, "amount": 1, **asdict(part.data)} for part in parts]
+    return [
+        {"part": asdict(part), "joined": path in config.joined, "amount": 1}
+        for path, data in zip(config.paths, sets, strict=True)
+        for part in hub.parts(data, config.text_column)
+    ]
 
 
 def _read_part(config: CorpusConfig, row: Row) -> Iterator[Raw]:
-    data = hub.DataSet(path=row["path"], name=row["name"], split=row["split"], revision=row["revision"])
-    return hub.documents(hub.Part(data=data, index=row["index"], count=row["count"]), config.text_column)
+    part = hub.Part(**row["part"] | {"data": hub.DataSet(**row["part"]["data"])})
+    texts = hub.documents(part, config.text_column)
+    return joined(((0, text) for text in texts), config.join_rows) if row["joined"] else texts
 
 
 def _gather_library_docs(config: CorpusConfig, context: StageContext) -> SplitShards:
+    for side in SIDES:
+        (context.folder / side).remove()
     files = library_files(config)
     rows = [
         {"files": [asdict(file) for file in task], "heldout": heldout}
@@ -144,7 +128,3 @@ def distributions(config: CorpusConfig) -> tuple[tuple[str, ...], tuple[str, ...
     heldout = config.heldout_distributions or library_docs.HELDOUT_DISTRIBUTIONS
     named = config.distributions or library_docs.DISTRIBUTIONS
     return tuple(name for name in dict.fromkeys(named) if name not in heldout), tuple(dict.fromkeys(heldout))
-
-
-def _between(least: int, value: int, most: int) -> int:
-    return min(max(least, value), most)

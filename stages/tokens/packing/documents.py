@@ -1,5 +1,6 @@
 """Every document by itself: cut into pieces where it is too long, and packed with others by best fit."""
 
+from array import array
 from collections.abc import Sequence
 from itertools import chain
 
@@ -18,11 +19,11 @@ class Documents:
         self.cutter = cutter
         self.fit = BestFit(cutter.length, vocabulary.pad_id, cutter.borders is not None)
 
-    def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
+    def add(self, texts: Sequence[str]) -> tuple[list[Sequence[int]], Rows]:
         start, end = self.cutter.start, self.cutter.end
         cut = self.cutter.cut(texts)
         rows = self.fit.add(piece.within(start, end) for pieces in cut for piece in pieces)
-        whole = [list(chain.from_iterable(piece.ids for piece in pieces)) for pieces in cut]
+        whole = [array("i", chain.from_iterable(piece.ids for piece in pieces)) for pieces in cut]
         closing = len(self.cutter.closing)
         return [ids[: len(ids) - closing] for ids in whole], rows
 

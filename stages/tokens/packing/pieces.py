@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sentencex
 from tokenizers import Encoding, Tokenizer
 
-from stages.tokens.packing.words import Borders, Tokens, tokens_of
+from stages.tokens.packing.words import Borders, Tokens, few, tokens_of
 from stages.tokens.vocabulary import Vocabulary
 
 _SURELY_LONG = 2
@@ -42,6 +42,9 @@ class Cutter:
 
     def cut(self, texts: Sequence[str]) -> list[list[Tokens]]:
         """For each document its pieces, without start and end tokens; none for one without tokens."""
+        return [pieces for some in few(texts) for pieces in self._cut(some)]
+
+    def _cut(self, texts: Sequence[str]) -> list[list[Tokens]]:
         found: list[list[Tokens] | None] = [None] * len(texts)
         fast = self.borders is None  # which leaves out the places of tokens
         short = [i for i, text in enumerate(texts) if fast and len(text) <= _SURELY_LONG * self.inner]

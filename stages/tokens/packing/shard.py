@@ -30,8 +30,9 @@ from stages.tokens.text_tokenizer import text_tokenizer
 from stages.tokens.unknown import UnknownWords
 from stages.tokens.vocabulary import Vocabulary
 
-ROW_GROUP = 1024
-"""Blocks of a Parquet row group, at least: what is read together."""
+ROW_GROUP = 128
+"""Blocks of a Parquet row group: what is read together. A window of the plan takes some 512 consecutive rows of a shard
+(32,768 over 64 streams), and reads besides what of the groups at its two ends is not its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ class Packed:
 class Packer(Protocol):
     """Turns a shard's documents into blocks, and holds what has filled no block yet."""
 
-    def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
+    def add(self, texts: Sequence[str]) -> tuple[list[Sequence[int]], Rows]:
         """Take documents; returns each one's ids as the text gave them, and the blocks that are settled now."""
 
     def finish(self) -> Rows:
@@ -175,7 +176,7 @@ class _Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        if kind is None and (len(self._pending) or not self.rows):
             self._file.write_table(self._pending)
         self._file.close()
 
@@ -194,7 +195,8 @@ class _Writer:
             columns.append(rows.words_RL)
         length = self.config.block_length
         arrays = [pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), length) for column in columns]
-        self._pending = pa.concat_tables([self._pending, pa.table(arrays, schema=self._pending.schema)])
-        if len(self._pending) >= ROW_GROUP:
-            self._file.write_table(self._pending, row_group_size=len(self._pending))
-            self._pending = self._pending.slice(len(self._pending))
+        held = pa.concat_tables([self._pending, pa.table(arrays, schema=self._pending.schema)])
+        whole = len(held) - len(held) % ROW_GROUP
+        if whole:
+            self._file.write_table(held.slice(0, whole), row_group_size=ROW_GROUP)
+        self._pending = held.slice(whole)

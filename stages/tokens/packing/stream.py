@@ -1,5 +1,6 @@
 """All documents in one stream: RoBERTa's full sentences (section 4.2), GPT-2's running text."""
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from stages.distillation.data.rows import Rows
-from stages.tokens.packing.words import Borders, tokens_of
+from stages.tokens.packing.words import Borders, few, tokens_of
 from stages.tokens.vocabulary import Vocabulary
 
 
@@ -21,19 +22,20 @@ class Stream:
         self.tokenizer, self.vocabulary, self.borders = tokenizer, vocabulary, borders
         self.length, self.start = block_length, 0 if vocabulary.cls_id is None else 1
         self.inner = block_length - 2 * self.start
-        self.line: list[int] = []
-        self.begins: list[int] = []
+        self.line = array("i")
+        self.begins = array("b")
         """Of the tokens in `line`, which begin a word; empty where nobody asks."""
 
     @property
     def tail(self) -> int:
         return len(self.line)
 
-    def add(self, texts: Sequence[str]) -> tuple[list[list[int]], Rows]:
+    def add(self, texts: Sequence[str]) -> tuple[list[Sequence[int]], Rows]:
         encode = self.tokenizer.encode_batch_fast if self.borders is None else self.tokenizer.encode_batch
         encoded = [
             tokens_of(text, one, self.borders)
-            for text, one in zip(texts, encode(texts, add_special_tokens=False), strict=True)
+            for some in few(texts)
+            for text, one in zip(some, encode(some, add_special_tokens=False), strict=True)
         ]
         for one in encoded:
             if one.ids:

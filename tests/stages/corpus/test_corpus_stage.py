@@ -15,7 +15,7 @@ from stages.corpus.artifact import Corpus
 from stages.corpus.checks import check, identity
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import document_id, normalise
-from stages.corpus.sources import tasks
+from stages.corpus.sources import file_tasks, tasks
 from stages.corpus.stage import gather
 from stages.errors import ConfigError, InputError
 from stages.storage import Folder
@@ -85,8 +85,9 @@ def test_gather_many_tasks_and_shards_keep_order_and_digest(
 ) -> None:
     for k in range(12):  # of unequal sizes, so that later tasks end first
         _write_lines(tmp_path / f"in/{k:02d}.txt", [f"{text} In file {k}." for text in TEXTS * (40 if k == 0 else 1)])
-    for name in ("TASK_BYTES", "MOST_TASK_BYTES", "SHARD_CHARACTERS", "MOST_SHARD_CHARACTERS"):
-        monkeypatch.setattr(tasks, name, 1 << 16)
+    for module, name in ((file_tasks, "TASK_BYTES"), (tasks, "SHARD_CHARACTERS")):
+        monkeypatch.setattr(module, name, 1 << 16)
+        monkeypatch.setattr(module, f"MOST_{name}", 1 << 16)
     made = [_gather(tmp_path / side, tmp_path / "in", min_characters=1) for side in ("a", "b")]
     assert len(made[0].shards) > 12
     assert made[0].shards == made[1].shards

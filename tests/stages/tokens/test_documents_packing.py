@@ -33,7 +33,7 @@ LENGTH = 12
 
 def cut(text: str, length: int = LENGTH) -> list[list[int]]:
     made = cutter(text_tokenizer(TOKENIZER, VOCABULARY), VOCABULARY, length, "en")
-    return [piece.ids for piece in made.cut([text])[0]]
+    return [list(piece.ids) for piece in made.cut([text])[0]]
 
 
 def words(ids: list[int]) -> str:

@@ -133,4 +133,4 @@ def test_unknown_words_beyond_the_sample_are_counted_and_not_looked_up(monkeypat
 
 
 def test_commonest_of_equally_common_words_are_the_first_in_the_alphabet() -> None:
-    assert commonest([{"b": 2, "c": 5}, {"a": 1}, {"a": 1}]) == ("c", "a", "b")
+    assert commonest({"b": 2, "c": 5, "a": 2}) == ("c", "a", "b")

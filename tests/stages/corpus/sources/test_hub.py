@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict, load_dataset
 
@@ -107,3 +109,18 @@ def test_saved_folder_with_bytes_is_read_as_utf8(tmp_path: Path) -> None:
     Dataset.from_dict({"text": ["naïve".encode("latin-1")]}).save_to_disk(tmp_path / "bad")
     with pytest.raises(InputError, match="bytes that are not UTF-8"):
         _all(hub.parts(hub.resolve(str(tmp_path / "bad"), "", "train"), "text"))
+
+
+def test_parts_of_a_streams_large_parquet_files_are_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder stands in for the hub. The hub says of no size: some `PARTS` tasks come of the three files."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(hub, "PARTS", 12)
+    (tmp_path / "data").mkdir()
+    for place, group in enumerate((100, 50, 300)):
+        table = pa.table({"text": TEXTS[place * 300 : place * 300 + 300]})
+        pq.write_table(table, tmp_path / "data" / f"{place}.parquet", row_group_size=group)
+    data = hub.DataSet(path=str(tmp_path / "data"), name="", split="train", revision="main")
+    parts = hub.parts(data, "text")
+    found = [list(hub.documents(part, "text")) for part in parts]
+    assert [text for part in found for text in part] == TEXTS[:900]
+    assert [len(part) for part in found] == [100, 100, 100, 100, 100, 100, 300, 0, 0]
