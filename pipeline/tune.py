@@ -29,7 +29,7 @@ from pipeline.tracking.store import URI_VARIABLE, store_of
 from pipeline.tuning.budget import budget_of
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.confirming.paired_test import POWER, power
-from pipeline.tuning.space import paper_point
+from pipeline.tuning.space import check_objective, paper_point
 from pipeline.tuning.stage import Searching, step_of
 from pipeline.tuning.tables.board import Board
 from pipeline.tuning.tables.verdict import verdict_lines, verdict_table
@@ -61,6 +61,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
     config = replace(config, until="publish")  # a search needs blocks, wherever a run of this recipe would stop
     preflight(config)
     paper_point(config.tune, config.distil)
+    check_objective(config.tune, config.distil)
     found = planned(config)
     there = where_recorded(config, found.folder)
     before = run_before(there, found.folder)

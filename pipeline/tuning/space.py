@@ -70,6 +70,14 @@ def paper_point(config: TuneConfig, distil: DistilConfig) -> dict[str, Scalar]:
     return {name: point[name] for name in distributions(config)}
 
 
+def check_objective(config: TuneConfig, distil: DistilConfig) -> None:
+    """Raises `ConfigError` for a search that is to bring the student closer to a teacher which no trial would have."""
+    needs_teacher = config.objective != "heldout_mlm_loss"
+    if needs_teacher and config.weights == "fixed" and not distil.loss_weights().taught:
+        rule = "asks for the teacher, and distil.alpha_ce and distil.alpha_cos are 0: take heldout_mlm_loss"
+        raise ConfigError("tune.objective", config.objective, rule)
+
+
 def _holds(dimension: Dimension, value: Scalar) -> bool:
     if dimension.choices:
         return str(value) in dimension.choices

@@ -79,7 +79,8 @@ def reporter(config: DistilConfig, block_length: int) -> Callable[[int, Mapping[
         if "heldout_mlm_loss" not in metrics:
             return
         values = {name: value for name, value in metrics.items() if name != "step"}
-        values["heldout_disagreement"] = 1 - values["heldout_agreement"]
+        if "heldout_agreement" in values:  # there is no teacher where no term of the loss asks for one
+            values["heldout_disagreement"] = 1 - values["heldout_agreement"]
         if not all(map(math.isfinite, values.values())):
             raise FloatingPointError(f"at step {step} a metric is no number: {values}")
         tokens = step * config.global_batch * block_length

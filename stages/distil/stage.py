@@ -23,7 +23,9 @@ from stages.training.job import TrainingTask
 def distil(config: DistilConfig, teacher: Teacher, blocks: Blocks, context: StageContext) -> Student:
     """Train a student of `teacher` on `blocks`; continues from the newest whole checkpoint in `context.folder`."""
     start, layers, parameters = untouched(config, teacher, blocks, context)
-    task = TrainingTask(start=start, teacher=teacher.folder, weights=config.loss_weights())
+    weights = config.loss_weights()
+    # One that no term asks for is neither loaded nor run, not even for held-out text.
+    task = TrainingTask(start=start, teacher=teacher.folder if weights.taught else None, weights=weights)
     trained = train(config, task, blocks, context)
     student = context.folder / "student"
     _keep_model(trained.checkpoint, student, about_training(config, teacher, blocks, layers, trained))

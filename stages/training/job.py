@@ -17,7 +17,7 @@ class TrainingTask:
     start: Folder
     """A transformers folder, tokenizer included, with the weights that training starts from."""
     teacher: Folder | None
-    """The teacher's folder; None: masked-LM alone."""
+    """The teacher's folder; None where no term of the loss asks for it."""
     weights: LossWeights
 
 

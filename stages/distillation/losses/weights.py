@@ -13,3 +13,8 @@ class LossWeights:
     alpha_mlm: float = 2.0
     alpha_cos: float = 1.0
     ce_positions: Literal["all", "masked"] = "all"
+
+    @property
+    def taught(self) -> bool:
+        """Whether any term asks for the teacher."""
+        return self.alpha_ce > 0 or self.alpha_cos > 0

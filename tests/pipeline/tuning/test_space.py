@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.overrides import override
 from pipeline.tuning.config import PAPER, Dimension, TuneConfig
-from pipeline.tuning.space import distributions, paper_point, setting_of
+from pipeline.tuning.space import check_objective, distributions, paper_point, setting_of
 from stages.distil.config import DistilConfig
 from stages.errors import ConfigError
 
@@ -78,3 +78,12 @@ def test_paper_point_outside_of_a_further_field_s_range_is_refused() -> None:
         paper_point(TuneConfig(also=(RATE,)), DistilConfig(learning_rate=0.5))
     with pytest.raises(ConfigError, match=r"the range of layers .* must hold released"):
         paper_point(TuneConfig(also=(LAYERS,)), DistilConfig(layers="released"))
+
+
+def test_objective_of_closeness_to_a_teacher_that_no_trial_has_is_refused() -> None:
+    alone = DistilConfig(alpha_ce=0.0, alpha_cos=0.0)
+    with pytest.raises(ConfigError, match=r"tune\.objective.*alpha_ce and distil\.alpha_cos are 0"):
+        check_objective(TuneConfig(objective="heldout_kl", weights="fixed"), alone)
+    for config in (TuneConfig(weights="fixed"), TuneConfig(objective="heldout_kl")):
+        check_objective(config, alone)
+    check_objective(TuneConfig(objective="heldout_kl", weights="fixed"), DistilConfig())
