@@ -58,6 +58,7 @@ def chart(title: str, curve: Curve, *, noisy: bool, levels: Sequence[Level] = ()
         axes.plot(steps, values, color=STUDENT, linewidth=1.6, marker=None if many else "o", markersize=3)
         for level in levels:
             axes.axhline(level.value, color=level.colour, linestyle="--", linewidth=1.2)
+        axes.set_xlim(left=0)
         axes.set_xlabel("optimiser step", color=INK)
         axes.tick_params(colors=INK, length=0)
         axes.grid(color=LINE)

@@ -16,7 +16,7 @@ def loss_charts(curves: Curves, objective: Predicts) -> Sequence[Chart]:
         "loss": "all terms, weighted",
         "loss_ce": "T² · KL(teacher ‖ student)",
         "loss_mlm": LOSS[objective],
-        "loss_cos": "1 − cosine of the last hidden states",
+        "loss_cos": "1 − cosine of hidden states",
     }
     names = [*titles, *(name for name in curves if name.startswith("loss") and name not in titles)]
     return [chart(titles.get(name, name), curves[name], noisy=True) for name in names if curves.get(name)]
@@ -28,7 +28,7 @@ def heldout_charts(curves: Curves, report: RunReport) -> Sequence[Chart]:
         "heldout_mlm_loss": (f"{LOSS[report.objective]} (nats)", _levels(report, "mlm_loss")),
         "heldout_top1": ("top-1 accuracy", _levels(report, "top1")),
         "heldout_kl": ("KL(teacher ‖ student) (nats)", ()),
-        "heldout_agreement": ("share of the same first guesses", ()),
+        "heldout_agreement": ("share of equal first guesses", ()),
     }
     found = [(title, curves.get(name), levels) for name, (title, levels) in titles.items()]
     return [chart(title, curve, noisy=False, levels=levels) for title, curve, levels in found if curve]

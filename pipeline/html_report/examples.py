@@ -104,10 +104,9 @@ def first_gap(text: str, tokenizer: Tokenizer, language: str) -> Gap | None:
     """The first sentence of a document that a person reads easily, with a word left out; None where it has none."""
     for sentence in sentences(text, language):
         letters = sum(character.isalpha() or character == " " for character in sentence)
-        if letters >= LETTERS * len(sentence):
-            gap = gap_of(sentence, tokenizer)
-            if gap is not None:
-                return gap
+        ends = sentence[-1:] and not sentence[-1].isalnum()  # else it is a title
+        if ends and letters >= LETTERS * len(sentence) and (gap := gap_of(sentence, tokenizer)) is not None:
+            return gap
     return None
 
 

@@ -114,7 +114,7 @@ def test_run_leaves_a_page_of_its_report_in_the_workdir_and_in_mlflow(ran: Ran, 
         "T² · KL(teacher ‖ student)",
         "1 − cosine",
         "norm of the gradient",
-        "share of the same first guesses",
+        "share of equal first guesses",
     ):
         assert title in html
     assert f"{ran.products.corpus.artifact.documents:,} to learn from" in html
