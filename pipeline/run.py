@@ -210,7 +210,7 @@ def _run(
         live.log_figures()
         log_final(config, products, live)
         if products.published is not None:
-            conclude(config, products, register(config, products, live), live, workdir, memory)
+            conclude(config, products, register(config, products, live), live, workdir, memory, console.say)
         elif products.released is not None:
             hand_over(config, products.released, live, workdir)
     if not live.waits:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import Any
 from pipeline.cli.console import Console
 from pipeline.config.schema import PipelineConfig, bearing, to_yaml
 from pipeline.config.serialisation import to_plain
+from pipeline.html_report.draw import NAME as PAGE
+from pipeline.html_report.draw import draw
 from pipeline.records.products import Products
 from pipeline.records.record import read_record
 from pipeline.records.report import Folders, RunReport, read_report, write_report
@@ -135,8 +137,9 @@ def conclude(
     live: LiveRun,
     workdir: Path,
     memory: PeakMemory,
+    say: Callable[[str], object],
 ) -> None:
-    """Write report.json, log it, and describe what was published."""
+    """Write report.json, log it, describe what was published, and draw report.html."""
     assert products.published is not None, "only a run that published concludes"
     assert products.report is not None
     assert products.student is not None
@@ -164,6 +167,7 @@ def conclude(
     write_report(workdir, report)
     live.log_report(to_plain(report))
     describe(config.name, measured, model, live, command_of())
+    draw(config, products, report, workdir, live, say)
 
 
 def tasks_of(products: Products) -> dict[str, TaskResult]:
@@ -239,5 +243,6 @@ def show(workdir: Path, console: Console) -> None:
         console.report(report)
         console.say(f"model: {report.model_uri} (@candidate{', @champion' if report.champion else ''})")
         console.say(f"gate:  {report.verdict}")
-        console.say(f"files: {workdir}  (report.json, config.yaml)")
+        page = f", {PAGE}" if (workdir / PAGE).exists() else ""
+        console.say(f"files: {workdir}  (report.json{page}, config.yaml)")
         console.say(f"run:   {report.mlflow_run_id} in MLflow; `distil ui` shows it")

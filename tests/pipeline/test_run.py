@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ from pipeline import recipes
 from pipeline.cli.console import Console
 from pipeline.cli.fill import filled
 from pipeline.config.schema import PipelineConfig, from_yaml, to_yaml
+from pipeline.html_report.draw import draw
 from pipeline.records.products import Products
+from pipeline.records.report import read_report
 from pipeline.records.workdir import begin_run
 from pipeline.run import describe, run
 from pipeline.runtime.lock import alone
@@ -98,13 +101,44 @@ def test_run_tells_a_person_and_mlflow_how_much_is_unknown_refused_and_left_over
     assert line in (tmp_path / "out.txt").read_text(), "of a finished run too"
 
 
+def test_run_leaves_a_page_of_its_report_in_the_workdir_and_in_mlflow(ran: Ran, tmp_path: Path) -> None:
+    import mlflow
+
+    html = (Path(ran.config.workdir) / "report.html").read_text()
+    report = json.loads((Path(ran.config.workdir) / "report.json").read_text())
+    client = mlflow.MlflowClient(ran.config.tracking.uri)
+    assert Path(client.download_artifacts(report["mlflow_run_id"], "report.html", str(tmp_path))).read_text() == html
+    for figure in (f"{report['kept_top1']:.1%}", f"{report['student']['mlm_loss']:.3f}", report["verdict"]):
+        assert figure in html
+    for title in (
+        "T² · KL(teacher ‖ student)",
+        "1 − cosine",
+        "norm of the gradient",
+        "share of equal first guesses",
+    ):
+        assert title in html
+    assert f"{ran.products.corpus.artifact.documents:,} to learn from" in html
+    assert "report.html" in ran.printed
+
+
+def test_page_that_cannot_be_drawn_is_said_and_costs_the_run_nothing(ran: Ran, tmp_path: Path) -> None:
+    report = read_report(Path(ran.config.workdir))
+    assert report is not None
+    said: list[str] = []
+    live: Any = None  # of which nothing is asked before the page is there
+    draw(ran.config, ran.products, report, tmp_path / "gone", live, said.append)
+    (sentence,) = said
+    assert "report.html could not be drawn (FileNotFoundError" in sentence
+
+
 def test_run_again_reuses_everything_and_registers_nothing_new(ran: Ran, tmp_path: Path) -> None:
     import mlflow
 
-    before = (Path(ran.config.workdir) / "report.json").read_bytes()
+    files = [Path(ran.config.workdir) / name for name in ("report.json", "report.html")]
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
     again = run(ran.config, console(tmp_path / "out.txt"))
     assert all(made.reused for made in again.all())
-    assert (Path(ran.config.workdir) / "report.json").read_bytes() == before
+    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
     client = mlflow.MlflowClient(ran.config.tracking.uri)
     assert len(client.search_model_versions(f"name = '{ran.config.publish.name}'")) == 1
     assert "kept" in (tmp_path / "out.txt").read_text()

@@ -39,7 +39,9 @@ def whole_report(run: str) -> str:
     score = {field.name: 1 for field in fields(ModelScore)}
     plain = {"int": 1, "float": 1.0, "str": "x", "bool": False}
     made = {f.name: plain.get(getattr(f.type, "__name__", str(f.type)), score) for f in fields(RunReport)}
-    return json.dumps(made | {"objective": "masked", "seconds": {}, "folders": REPORT["folders"], "mlflow_run_id": run})
+    return json.dumps(
+        made | {"objective": "masked", "seconds": {}, "tasks": {}, "folders": REPORT["folders"], "mlflow_run_id": run}
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""report.html: one page on a finished run, in a file that needs nothing beside it."""
