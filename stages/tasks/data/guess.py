@@ -21,10 +21,10 @@ def kind_of_file(path: str) -> tuple[Kind, str] | None:
     if suffix != ".json":
         return None
     try:
-        _, value = next(json_rows.in_sequence(path, compression), ("", None))
+        first = next(json_rows.in_sequence(path, compression), None)
     except UNREAD as error:
         raise unread(path, error) from error
-    articles = value.get("data") if isinstance(value, dict) else None
+    articles = first.value.get("data") if first is not None and isinstance(first.value, dict) else None
     if isinstance(articles, list) and articles and isinstance(articles[0], dict) and "paragraphs" in articles[0]:
         return "spans", "it has SQuAD's layout"
     return None

@@ -22,7 +22,7 @@ def cells(path: str, files: Files) -> Cells:
     labels: list[list[str]] = []
     width, at, within = 0, [0, 0], False
     try:
-        for number, whole in enumerate(lines(path, suffix_of(path)[1]), 1):
+        for number, (_, whole) in enumerate(lines(path, suffix_of(path)[1]), 1):
             line = whole.rstrip()
             if not line or line.startswith(_DOCUMENT) or (not within and line.startswith("# ") and " = " in line):
                 within = False

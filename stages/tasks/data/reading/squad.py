@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from stages.corpus.formats.damage import UNREAD, first_line, unread
-from stages.corpus.formats.text import pieces
+from stages.corpus.formats.text import stretches
 from stages.errors import InputError
 from stages.tasks.data.reading.cells import NAMED
 from stages.tasks.data.reading.suffix import suffix_of
@@ -22,7 +22,7 @@ def questions(path: str) -> Questions:
     not stand in its context where it is said to.
     """
     try:
-        whole = json.loads("".join(pieces(path, suffix_of(path)[1])))
+        whole = json.loads("".join(stretches(path, suffix_of(path)[1])))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {first_line(error)}; mend it, or name another file.") from None
     except UNREAD as error:

@@ -55,7 +55,7 @@ def cells(path: str, files: Files) -> Cells:
 
 
 def _lines(path: str, compression: str | None) -> Iterator[str]:
-    return (line.removesuffix("\r") for line in lines(path, compression))
+    return (line.removesuffix("\r") for _, line in lines(path, compression))
 
 
 def _delimiter(path: str, compression: str | None, suffix: str, wanted: list[str] | None) -> str:
@@ -84,9 +84,10 @@ def _of_records(path: str, records: Records, wanted: list[str], header: bool) ->
     return _cells(path, "line", numbers, rows, len(wanted), broken)
 
 
-def _of_objects(path: str, values: Iterable[tuple[str, object]], wanted: list[str]) -> Cells:
+def _of_objects(path: str, values: Iterable[json_rows.Row], wanted: list[str]) -> Cells:
     rows: list[list[Any]] = []
-    for place, value in values:
+    for one in values:
+        place, value = f"{path} line {one.line:,}", one.value
         if not isinstance(value, dict):
             raise InputError(f"{place} is no JSON object; every row must be one, with {' and '.join(wanted)} in it.")
         places(list(value), wanted, place)
