@@ -35,6 +35,7 @@ from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.lock import alone
 from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tasks.task_runs import log_task_runs
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run as tracked
 from pipeline.tracking.store import store_of
@@ -68,7 +69,7 @@ def graph(step: Reuse, config: PipelineConfig) -> Products:
         return replace(ready, student=student)
     report = step(evaluate, config.evaluate, ready.teacher, student, ready.blocks, seeded=False)
     made = replace(ready, student=student, report=report)
-    if config.evaluate.tasks:
+    if config.evaluate.tasks or config.publish.gate:
         made = on_tasks(step, config, made)
     if config.until == "evaluate":
         return made
@@ -120,7 +121,7 @@ def on_tasks(step: Reuse, config: PipelineConfig, made: Products) -> Products:
         made.student,
         untaught,
         as_long,
-        outside=tasks_identity(config.evaluate.tasks),
+        outside=tasks_identity(config.evaluate.tasks, config.publish.gate),
     )
     return replace(made, untaught=untaught, as_long=as_long, tasks=table)
 
@@ -209,6 +210,8 @@ def _run(
         live.log_dataset(products.corpus.artifact, config.corpus.source)
         live.log_figures()
         log_final(config, products, live)
+        if products.tasks is not None:
+            log_task_runs(live, products.tasks.artifact)
         if products.published is not None:
             conclude(config, products, register(config, products, live), live, workdir, memory, console.say)
         elif products.released is not None:

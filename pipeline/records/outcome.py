@@ -22,6 +22,7 @@ from pipeline.records.workdir import CONFIG, RunFile, read_run
 from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.memory import PeakMemory
+from pipeline.tasks.gate import gate_of
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.pages import command_line, final, final_of, of_experiment, of_model, of_run, of_text, of_version
 from pipeline.tracking.registry import PublishedModel
@@ -31,7 +32,6 @@ from stages.corpus.artifact import Corpus
 from stages.evaluation.artifact import Report
 from stages.evaluation.stage import block_losses
 from stages.storage import Folder
-from stages.tasks.artifact import TaskResult
 from stages.teacher.pretrain import Released
 from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
@@ -127,6 +127,7 @@ def register(config: PipelineConfig, products: Products, live: LiveRun) -> Publi
         products.report.artifact,
         name=config.publish.name,
         score=lambda folder: block_losses(config.evaluate, str(folder), blocks),
+        lower_on=gate_of(config, products),
     )
 
 
@@ -162,17 +163,12 @@ def conclude(
             teacher=products.teacher.artifact.folder.uri.removeprefix(root),
             student=published.folder.uri.removeprefix(root),
         ),
-        tasks=tasks_of(products),
+        tasks={} if products.tasks is None else products.tasks.artifact.by_name(),
     )
     write_report(workdir, report)
     live.log_report(to_plain(report))
     describe(config.name, measured, model, live, command_of())
     draw(config, products, report, workdir, live, say)
-
-
-def tasks_of(products: Products) -> dict[str, TaskResult]:
-    """By name; empty where none were asked for."""
-    return {} if products.tasks is None else products.tasks.artifact.by_name()
 
 
 def describe(recipe: str, measured: Report, model: PublishedModel, live: LiveRun, command: str) -> None:

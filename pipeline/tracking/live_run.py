@@ -13,16 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline.config.redaction import redacted
 from pipeline.tracking.away.debts import Debts
 from pipeline.tracking.away.undelivered import MlflowAway, Undelivered, file_of
 from pipeline.tracking.checks.client import hurried
 from pipeline.tracking.deduplication import SentMetrics
 from pipeline.tracking.delivery import Delivery, Refused, first_line
-from pipeline.tracking.registry import PublishedModel, register
+from pipeline.tracking.registry import LowerOn, PublishedModel, Score, register
 from pipeline.tracking.retry import NOTICE, PATIENCE, QUIET, is_refusal
 from pipeline.tracking.store import Store
 from stages.errors import InputError
@@ -127,18 +124,19 @@ class LiveRun:
         self.log_text("report.json", json.dumps(dict(report), indent=2))
 
     def log_model(
-        self, published: "Published", report: "Report", *, name: str, score: Callable[[Path], NDArray[np.float64]]
+        self, published: "Published", report: "Report", *, name: str, score: Score, lower_on: LowerOn | None = None
     ) -> PublishedModel:
         """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better.
 
-        `score` gives the held-out loss per block of another model of the same vocabulary, as a folder; it is called
-        only where the champion was scored on other held-out text. A server that is away is waited for. Raises
-        `MlflowAway` where it does not come back, and what MLflow raises: a model that is not registered is not
-        published.
+        `score` is called only where the champion was scored on other held-out text, `lower_on` where all else is won.
+        A server that is away is waited for. Raises `MlflowAway` where it does not come back, and what MLflow raises: a
+        model that is not registered is not published.
         """
         self._be_there("the model", PATIENCE)
         try:
-            return register(self._mlflow, self._client, self.run_id, published, report, name=name, score=score)
+            return register(
+                self._mlflow, self._client, self.run_id, published, report, name=name, score=score, lower_on=lower_on
+            )
         except Exception:
             self._be_there("the model", QUIET)  # else it went away meanwhile, and that is the reason
             raise
@@ -237,6 +235,8 @@ class LiveRun:
 def _numbers(data: Mapping[str, object], path: str) -> Iterator[tuple[str, float]]:
     """(path/to/number, value) for every number in nested mappings."""
     for name, value in data.items():
+        if name == "models":  # of a task: each has a run of its own
+            continue
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{path}/{name}")
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -4,6 +4,7 @@ The gate, per registered name: the champion's place goes to a candidate whose he
 95 % confidence (a paired bootstrap over blocks). Where there is no champion yet, the candidate must beat itself as it
 was at step 0, before any training. A champion whose files cannot be read any more (a checkout that moved, a bucket that
 was emptied, a model that another tool registered) is not compared, and stays: whether it is worse nobody knows.
+Where the config names tasks for its gate, a candidate that is better on held-out text has to be no worse on these.
 """
 
 import io
@@ -32,6 +33,9 @@ UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, SafetensorErr
 """What reading a model's files raises, beside MLflow's own errors, where they are not there or are damaged."""
 Score = Callable[[Path], NDArray[np.float64]]
 """Held-out loss per block, on this run's held-out blocks, of the model in a folder."""
+LowerOn = Callable[[Path, str], str]
+"""(a model's folder, its weights' digest) to the task of the gate on which the candidate is worse than it, as a part of
+a sentence; empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,15 @@ class PublishedModel:
 
 
 def register(
-    mlflow: Any, client: Any, run_id: str, published: "Published", report: "Report", *, name: str, score: Score
+    mlflow: Any,
+    client: Any,
+    run_id: str,
+    published: "Published",
+    report: "Report",
+    *,
+    name: str,
+    score: Score,
+    lower_on: LowerOn | None = None,
 ) -> PublishedModel:
     """Register the model (once: the same weights scored on the same text are the same version) and judge it."""
     losses = report.folder.read_bytes("losses.npz")
@@ -66,7 +78,7 @@ def register(
     }
     version = _same(mlflow, client, name, tags) or _new(mlflow, client, run_id, published, name, tags, losses)
     client.set_registered_model_alias(name, CANDIDATE, version.version)
-    is_champion, verdict = _judge(mlflow, client, name, version, losses, score)
+    is_champion, verdict = _judge(mlflow, client, name, version, losses, score, lower_on)
     if is_champion:
         client.set_registered_model_alias(name, CHAMPION, version.version)
     client.set_model_version_tag(name, version.version, "verdict", verdict)
@@ -143,7 +155,9 @@ def _log(mlflow: Any, published: "Published", name: str, tags: dict[str, str]) -
         )
 
 
-def _judge(mlflow: Any, client: Any, name: str, version: Any, losses: bytes, score: Score) -> tuple[bool, str]:
+def _judge(
+    mlflow: Any, client: Any, name: str, version: Any, losses: bytes, score: Score, lower_on: LowerOn | None
+) -> tuple[bool, str]:
     """(whether this version is the champion from now on, the reason)."""
     own = _unpack(losses)
     holder = client.get_registered_model(name).aliases.get(CHAMPION)
@@ -163,7 +177,15 @@ def _judge(mlflow: Any, client: Any, name: str, version: Any, losses: bytes, sco
     if len(incumbent) != len(own["student"]):
         return False, f"not comparable with version {holder}, which stays champion: it was scored on other blocks"
     found = paired_bootstrap(own["student"], incumbent)
-    return found.is_better, f"beside version {holder}, champion until now: {found}"
+    verdict = f"beside version {holder}, champion until now: {found}"
+    if not found.is_better or lower_on is None:
+        return found.is_better, verdict
+    try:
+        with model_folder(mlflow, name, holder) as folder:
+            lower = lower_on(folder, champion.tags["weights"])
+    except (*UNREADABLE, mlflow.exceptions.MlflowException) as error:
+        return False, f"{verdict}; not compared on tasks, so it stays: {type(error).__name__}, {first_line(error)}"
+    return not lower, f"{verdict}; {lower or 'on no task of the gate lower'}"
 
 
 def _champion_losses(mlflow: Any, client: Any, champion: Any, version: Any, score: Score) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from stages.context import not_fingerprinted
 from stages.errors import ConfigError
 
 
@@ -20,6 +21,9 @@ class PublishConfig:
     """Hub names of the corpus's data sets, for the card."""
     description: str = ""
     """A sentence or two of your own for the card."""
+    gate: tuple[str, ...] = not_fingerprinted(())
+    """Names of `evaluate.tasks` on which a new champion must not be lower than the one before, beyond the 95 % interval
+    of the difference; the champion is fine-tuned on them by the same rules. Beside its loss on held-out text."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]{1,200}", self.name):
