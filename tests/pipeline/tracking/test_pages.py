@@ -57,7 +57,9 @@ def client(config: TrackingConfig) -> mlflow.MlflowClient:
 def published(config: TrackingConfig, folder: Path, seed: int, losses: np.ndarray) -> tuple[PublishedModel, Report]:
     """A student of `seed` with these held-out losses, registered and described in a run of its own."""
     student, report = tiny_student(folder / "student", seed), report_of(folder / "report", losses, START)
-    made = publish(PublishConfig(name="tiny"), student, report, StageContext(folder=Folder(str(folder / "p")), seed=0))
+    made = publish(
+        PublishConfig(name="tiny"), student, report, None, StageContext(folder=Folder(str(folder / "p")), seed=0)
+    )
     with run(config, ABOUT) as live:
         model = live.log_model(made, report, name="tiny", score=lambda _: losses)
         describe("demo", report, model, live, f"distil run demo --seed {seed}")

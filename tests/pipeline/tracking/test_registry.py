@@ -11,7 +11,7 @@ from published import WORDS, report_of, tiny_student
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from pipeline.tracking.config import TrackingConfig
-from pipeline.tracking.registry import PublishedModel
+from pipeline.tracking.registry import LowerOn, PublishedModel
 from pipeline.tracking.run import RunAbout, run
 from stages.context import StageContext
 from stages.publish.config import PublishConfig
@@ -37,15 +37,21 @@ def register(mlflow_store: str, tmp_path: Path) -> Register:
     """Publish a student of `seed` with these losses, in a run of its own."""
 
     def call(
-        seed: int, losses: np.ndarray, *, digest: str = "d1-40", score: Score = never, words: tuple[str, ...] = WORDS
+        seed: int,
+        losses: np.ndarray,
+        *,
+        digest: str = "d1-40",
+        score: Score = never,
+        words: tuple[str, ...] = WORDS,
+        lower_on: LowerOn | None = None,
     ) -> PublishedModel:
         folder = tmp_path / f"{seed}-{digest}"
         student = tiny_student(folder / "student", seed, words)
         report = report_of(folder / "report", losses, START, digest)
         place = StageContext(folder=Folder(str(folder / "publish")), seed=0)
-        published = publish(PublishConfig(name=NAME), student, report, place)
+        published = publish(PublishConfig(name=NAME), student, report, None, place)
         with run(TrackingConfig(uri=mlflow_store, system_metrics=False), ABOUT) as live:
-            return live.log_model(published, report, name=NAME, score=score)
+            return live.log_model(published, report, name=NAME, score=score, lower_on=lower_on)
 
     return call
 
@@ -102,6 +108,27 @@ def test_gate_worse_stays_candidate_and_better_takes_over(register: Register, ml
     assert third.is_champion
     assert "version 1" in third.verdict
     assert aliases(mlflow_store) == {"candidate": 3, "champion": 3}
+
+
+def test_gate_better_on_text_takes_over_where_it_is_lower_on_no_task(register: Register, mlflow_store: str) -> None:
+    """The tasks are asked about where all else is won, with the champion's own files."""
+    asked: list[tuple[bool, str]] = []
+
+    def lower_on(says: str) -> LowerOn:
+        return lambda folder, mark: asked.append(((folder / "model.safetensors").exists(), mark)) or says
+
+    first = register(1, START - 0.5 + NOISE[0], lower_on=lower_on("never asked"))
+    worse = register(2, START - 0.4 + NOISE[1], lower_on=lower_on("never asked"))
+    assert not asked
+    assert (first.is_champion, worse.is_champion) == (True, False)
+    third = register(3, START - 0.6 + NOISE[2], lower_on=lower_on("lower on sst2 by 0.1 accuracy"))
+    assert not third.is_champion
+    assert third.verdict.endswith("; lower on sst2 by 0.1 accuracy")
+    fourth = register(4, START - 0.7 + NOISE[3], lower_on=lower_on(""))
+    assert fourth.is_champion
+    assert fourth.verdict.endswith("; on no task of the gate lower")
+    weights = mlflow.MlflowClient(mlflow_store).get_model_version(NAME, "1").tags["weights"]
+    assert asked == [(True, weights), (True, weights)]
 
 
 def test_gate_better_by_chance_alone_stays_candidate(register: Register, mlflow_store: str) -> None:

@@ -33,7 +33,7 @@ def front_matter(card: str) -> dict[str, object]:
 def test_publish_loads_with_transformers_alone_and_gives_the_same_logits(tmp_path: Path) -> None:
     student = tiny_student(tmp_path / "student")
     published = publish(
-        PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES + 1), context(tmp_path / "p")
+        PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES + 1), None, context(tmp_path / "p")
     )
     folder = published.folder.path
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -53,7 +53,9 @@ def test_publish_leaves_safetensors_in_fp32_and_nothing_else_with_weights(tmp_pa
     half = DistilBertForMaskedLM.from_pretrained(student.folder.path, dtype=torch.bfloat16)
     half.save_pretrained(student.folder.path)
     (student.folder.path / "optimizer.bin").write_bytes(b"left over")
-    published = publish(PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), context(tmp_path / "p"))
+    published = publish(
+        PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), None, context(tmp_path / "p")
+    )
     names = {file.name for file in published.folder.path.iterdir()}
     assert names == {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     loaded = AutoModelForMaskedLM.from_pretrained(published.folder.path)
@@ -64,7 +66,7 @@ def test_publish_card_has_the_reports_figures(tmp_path: Path) -> None:
     student = tiny_student(tmp_path / "student")
     config = PublishConfig(name="mine", license="cc-by-4.0", language=("en", "de"), datasets=("owner/set",))
     report = report_of(tmp_path / "r", LOSSES, LOSSES + 1)
-    card = (publish(config, student, report, context(tmp_path / "p")).folder.path / "README.md").read_text()
+    card = (publish(config, student, report, None, context(tmp_path / "p")).folder.path / "README.md").read_text()
     head = front_matter(card)
     assert head["license"] == "cc-by-4.0"
     assert head["language"] == ["en", "de"]
@@ -85,7 +87,7 @@ def test_publish_card_is_read_by_the_hubs_own_reader_with_the_figures(tmp_path: 
     student = tiny_student(tmp_path / "student")
     config = PublishConfig(name="mine", language=("en", "de"), datasets=("owner/set",))
     report = report_of(tmp_path / "r", LOSSES, LOSSES + 1)
-    file = publish(config, student, report, context(tmp_path / "p")).folder.path / "README.md"
+    file = publish(config, student, report, None, context(tmp_path / "p")).folder.path / "README.md"
     card = ModelCard.load(file)
     assert str(card) == file.read_text(), "what the hub's library writes again is the same card"
     assert card.text.startswith("\n# mine\n")
@@ -105,7 +107,7 @@ def test_publish_card_is_read_by_the_hubs_own_reader_with_the_figures(tmp_path: 
 def test_publish_card_figures_of_no_or_several_data_sets_name_none(tmp_path: Path, datasets: tuple[str, ...]) -> None:
     report = report_of(tmp_path / "r", LOSSES, LOSSES)
     config = PublishConfig(datasets=datasets)
-    published = publish(config, tiny_student(tmp_path / "student"), report, context(tmp_path / "p"))
+    published = publish(config, tiny_student(tmp_path / "student"), report, None, context(tmp_path / "p"))
     data = ModelCard.load(published.folder.path / "README.md").data
     assert data.datasets == (list(datasets) or None)
     assert {found.dataset_type for found in data.eval_results} == {"text"}
@@ -115,7 +117,9 @@ def test_publish_card_names_the_teacher_and_every_setting_that_training_recorded
     student = tiny_student(tmp_path / "student")
     settings = {"teacher": "google-bert/bert-base-uncased", "temperature": 2.0, "alpha_ce": 5.0}
     (student.folder.path / "training.json").write_text(json.dumps(settings))
-    published = publish(PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), context(tmp_path / "p"))
+    published = publish(
+        PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), None, context(tmp_path / "p")
+    )
     card = (published.folder.path / "README.md").read_text()
     assert front_matter(card)["base_model"] == "google-bert/bert-base-uncased"
     assert "- temperature: 2.0\n" in card
@@ -125,15 +129,17 @@ def test_publish_card_names_the_teacher_and_every_setting_that_training_recorded
 def test_publish_card_teacher_in_a_folder_is_no_base_model(tmp_path: Path) -> None:
     student = tiny_student(tmp_path / "student")
     (student.folder.path / "training.json").write_text(json.dumps({"teacher": str(tmp_path / "bert")}))
-    published = publish(PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), context(tmp_path / "p"))
+    published = publish(
+        PublishConfig(), student, report_of(tmp_path / "r", LOSSES, LOSSES), None, context(tmp_path / "p")
+    )
     assert "base_model" not in front_matter((published.folder.path / "README.md").read_text())
 
 
 def test_publish_twice_gives_the_same_digests_and_other_weights_another(tmp_path: Path) -> None:
     report = report_of(tmp_path / "r", LOSSES, LOSSES)
     one, two = tiny_student(tmp_path / "one", seed=1), tiny_student(tmp_path / "two", seed=2)
-    first, again = (publish(PublishConfig(), one, report, context(tmp_path / name)) for name in ("a", "b"))
-    other = publish(PublishConfig(), two, report, context(tmp_path / "c"))
+    first, again = (publish(PublishConfig(), one, report, None, context(tmp_path / name)) for name in ("a", "b"))
+    other = publish(PublishConfig(), two, report, None, context(tmp_path / "c"))
     assert first.weights_digest == again.weights_digest != other.weights_digest
     assert first.vocabulary_digest == other.vocabulary_digest
 

@@ -63,7 +63,7 @@ def published(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Path:
         file.unlink()
     tokenizer.save_pretrained(folder / "student")
     place = StageContext(folder=Folder(str(folder / "out")), seed=0)
-    return publish(PublishConfig(), student, report_of(folder / "r", LOSSES, LOSSES), place).folder.path
+    return publish(PublishConfig(), student, report_of(folder / "r", LOSSES, LOSSES), None, place).folder.path
 
 
 @pytest.mark.parametrize("tokenizer", [berts, generic])
