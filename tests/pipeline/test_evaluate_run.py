@@ -40,7 +40,7 @@ def labelled(home: Path) -> list[str]:
         {"a": " ".join(one[:3]), "b": " ".join(one[3:]), "same": float(low[one[0]] + low[one[3]])} for one in lines
     ]
     (home / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
-    words = [{"tokens": one, "tags": [f"B-{'low' if low[word] else 'high'}" for word in one]} for one in lines]
+    words = [{"tokens": one, "tags": ["B-low" if low[word] else "O" for word in one]} for one in lines]
     (home / "words.jsonl").write_text("\n".join(map(json.dumps, words)))
     return [
         f"{home}/intents.csv:text=text,label=intent",
