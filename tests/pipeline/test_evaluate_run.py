@@ -68,6 +68,35 @@ def ran(tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path, ray_ses
     return Ran(home, Path(config.workdir), str(config.tracking.uri))
 
 
+def fitted(work: Path) -> dict[str, int]:
+    """When each fine-tuning was written down."""
+    return {file.name: file.stat().st_mtime_ns for file in (work / "tasks" / "fitted").glob("*.json")}
+
+
+@pytest.mark.timeout(600)
+def test_evaluate_again_does_nothing_again_and_a_further_task_is_all_that_is_done(ran: Ran) -> None:
+    specs = labelled(ran.home)
+    asked = ["--tasks", specs[0], *RULES, "--learning-rates", "1e-3,3e-3"]
+    products, _ = evaluate(ran.work, *asked)
+    before = fitted(ran.work)
+    assert len(before) == 2 * (2 + 2)  # of teacher and student, two settings tried and two seeds
+    assert products.tasks is not None
+    tried = [json.loads((ran.work / "tasks" / "fitted" / name).read_text()) for name in before]
+    for model, found in products.tasks.artifact.results[0].models.items():
+        inner = {
+            one["setting"]["learning_rate"]: one["scores"][0] for one in tried if one["inner"] and one["model"] == model
+        }
+        assert inner[found.learning_rate] == max(inner.values())
+    products, _ = evaluate(ran.work)
+    assert products.tasks is not None
+    assert products.tasks.reused
+    products, _ = evaluate(ran.work, "--tasks", specs[1])
+    assert products.tasks is not None
+    assert [one.name for one in products.tasks.artifact.results] == ["intents", "pairs"]
+    after = fitted(ran.work)
+    assert {name: after[name] for name in before} == before
+
+
 @pytest.mark.timeout(600)
 def test_evaluate_adds_tasks_to_a_finished_run_and_publishes_it_again(ran: Ran) -> None:
     before = json.loads((ran.work / "report.json").read_text())
@@ -110,27 +139,6 @@ def test_evaluate_adds_tasks_to_a_finished_run_and_publishes_it_again(ran: Ran) 
     store = mlflow.MlflowClient(ran.store)
     params = store.get_run(report["mlflow_run_id"]).data.params
     assert params["evaluate.fine_tuning.seeds"] == "2"
-
-
-def fitted(work: Path) -> dict[str, int]:
-    """When each fine-tuning was written down."""
-    return {file.name: file.stat().st_mtime_ns for file in (work / "tasks" / "fitted").glob("*.json")}
-
-
-@pytest.mark.timeout(600)
-def test_evaluate_again_does_nothing_again_and_a_further_task_is_all_that_is_done(ran: Ran) -> None:
-    specs = labelled(ran.home)
-    asked = ["--tasks", specs[0], *RULES, "--learning-rates", "1e-3,3e-3"]
-    evaluate(ran.work, *asked)
-    before = fitted(ran.work)
-    products, _ = evaluate(ran.work)
-    assert products.tasks is not None
-    assert products.tasks.reused
-    products, _ = evaluate(ran.work, "--tasks", specs[1])
-    assert products.tasks is not None
-    assert [one.name for one in products.tasks.artifact.results][:1] == ["intents"]
-    after = fitted(ran.work)
-    assert {name: after[name] for name in before} == before
 
 
 def test_evaluate_what_is_wrong_is_said_before_anything_runs(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
