@@ -18,7 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from job_api import is_refused, job_log, nodes_of_workers, ray_job_submit, runtime_env, status, until_over  # noqa: E402
+from job_api import (  # noqa: E402
+    is_refused,
+    job_log,
+    nodes_of_workers,
+    ray_job_submit,
+    runtime_env,
+    status,
+    until_over,
+    wait_for_both,
+)
 from mlflow import MlflowClient  # noqa: E402
 from tiny import tiny_bert  # noqa: E402
 from tiny_pipeline import tiny_recipe  # noqa: E402
@@ -79,6 +88,7 @@ def measure(cluster: TwoNodes) -> Outcome:
     refused = is_refused(cluster)
     say("a job without the token was " + ("refused" if refused else "taken"))
     recipe = cluster_recipe(cluster)
+    wait_for_both(cluster)
 
     submit(cluster, on_cluster(recipe, cluster, PEACEFUL), DOCTOR, "doctor")
     for _ in until_over(cluster, DOCTOR):

@@ -49,6 +49,15 @@ def until_over(cluster: TwoNodes, name: str, every: float = 0.25) -> Iterator[No
         raise RuntimeError(f"{name} failed:\n{job_log(cluster, name)}")
 
 
+def wait_for_both(cluster: TwoNodes) -> None:
+    """Return once both nodes have joined; TimeoutError where one never does."""
+    end = time.monotonic() + PATIENCE
+    while sum(node["state"] == "ALIVE" for node in ask(cluster, "/api/v0/nodes")["data"]["result"]["result"]) < 2:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the second node did not join within {PATIENCE:.0f} s")
+        time.sleep(0.5)
+
+
 def status(cluster: TwoNodes, name: str) -> str:
     """What the job API says of the job."""
     return str(ask(cluster, f"/api/jobs/{name}")["status"])

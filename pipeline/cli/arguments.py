@@ -86,7 +86,7 @@ def config_of(
         return override(config, fields)
     from pipeline.tuning.tracking.which_search import adopt, find_search, told
 
-    search = find_search(command.from_search)
+    search = find_search(command.from_search, tracking=override(config, fields).tracking)
     config = override(adopt(config, search), fields)
     say(told(search))
     return config

@@ -5,6 +5,8 @@ A run whose workdir is here is found without MLflow, which is imported only to a
 
 import os
 import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -63,8 +65,21 @@ def tracking_of(run: str | None, runs: Path = RUNS) -> TrackingConfig:
 
 def workdirs(runs: Path = RUNS) -> list[Path]:
     """The workdirs right below `runs`, the one whose run started or ended last first."""
-    files = runs.resolve().glob(f"*/{NAME}")
-    return [file.parent for file in sorted(files, key=os.path.getmtime, reverse=True)]
+    return newest_first([file.parent for file in runs.resolve().glob(f"*/{NAME}")])
+
+
+def newest_first(workdirs: Iterable[Path]) -> list[Path]:
+    """By what their run.json says; one that is damaged by when it was written."""
+    return sorted(workdirs, key=_last, reverse=True)
+
+
+def _last(workdir: Path) -> datetime:
+    try:
+        run = read_run(workdir)
+        assert run is not None, f"{workdir} was found by its {NAME}"
+        return datetime.fromisoformat(run.last).astimezone(UTC)
+    except ValueError:  # InputError is one
+        return datetime.fromtimestamp(os.path.getmtime(workdir / NAME), UTC)
 
 
 def _not_found(run: str, known: list[Path]) -> str:

@@ -29,6 +29,11 @@ class RunFile:
     tracking_uri: str | None = None
     """Where in MLflow the newest of these runs is, absolute; None where an older version wrote this file."""
 
+    @property
+    def last(self) -> str:
+        """When the newest run ended, or began where it has not."""
+        return self.finished or self.started
+
 
 def check_writable(workdir: str) -> Path:
     """The workdir, made where it was not there; raises `InputError` where nothing can be written into it."""
@@ -53,6 +58,11 @@ def begin_run(workdir: Path, *, config: str, mlflow_run_id: str | None, tracking
     earlier = before.mlflow_run_ids if before else ()
     ids = tuple(dict.fromkeys((*(one for one in earlier if one != mlflow_run_id), *filter(None, [mlflow_run_id]))))
     run = RunFile(config=config, mlflow_run_ids=ids, started=_now(), finished=None, tracking_uri=tracking_uri)
+    _write(workdir, run)
+
+
+def note_run(workdir: Path, run: RunFile) -> None:
+    """Write run.json of a run that was made elsewhere, with its own times: looking at it makes it no newer."""
     _write(workdir, run)
 
 

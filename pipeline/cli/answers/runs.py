@@ -1,6 +1,5 @@
 """`distil runs`: the runs of a folder, from what each left in its workdir; MLflow is not asked."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 
 from pipeline.cli.answers.formats import in_columns
 from pipeline.records.report import RunReport, read_report
-from pipeline.records.which_run import RUNS, workdirs
+from pipeline.records.which_run import RUNS, newest_first, workdirs
 from pipeline.records.workdir import NAME, RunFile, read_run
 from pipeline.runtime.lock_owner import is_held
 from stages.errors import InputError
@@ -51,8 +50,7 @@ def runs_in(folders: Sequence[str]) -> Runs:
         if folders and not folder.is_dir():
             raise InputError(f"there is no folder {folder}: give a workdir, or a folder that holds some.")
         found += [folder.resolve()] if (folder / NAME).exists() else workdirs(folder)
-    newest = sorted(dict.fromkeys(found), key=lambda workdir: os.path.getmtime(workdir / NAME), reverse=True)
-    return Runs(runs=tuple(map(row_of, newest)))
+    return Runs(runs=tuple(map(row_of, newest_first(dict.fromkeys(found)))))
 
 
 def row_of(workdir: Path) -> Row:

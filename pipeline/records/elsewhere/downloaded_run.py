@@ -1,8 +1,9 @@
 """A run that was made on another machine, looked at from this one: its config and report as MLflow keeps them."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.records.workdir import CONFIG, begin_run, end_run
+from pipeline.records.workdir import CONFIG, RunFile, note_run
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.delivery import first_line
 from pipeline.tracking.run import quiet_mlflow
@@ -26,6 +27,19 @@ def fetch(config: TrackingConfig, run: str, target: Path) -> Path:
                 f"run {run} was made on another machine, and MLflow has no {name} of it ({first_line(error)}): let it "
                 "finish first."
             ) from error
-    begin_run(target, config=CONFIG, mlflow_run_id=run, tracking_uri=store.uri)
-    end_run(target)
+    made = client.get_run(run).info
+    ended = made.end_time or made.start_time  # it has its report, so it was over, whatever MLflow was told
+    found = RunFile(
+        config=CONFIG,
+        mlflow_run_ids=(run,),
+        started=_iso(made.start_time),
+        finished=_iso(ended),
+        tracking_uri=store.uri,
+    )
+    note_run(target, found)
     return target.resolve()
+
+
+def _iso(milliseconds: int) -> str:
+    """MLflow's time as run.json has it."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")

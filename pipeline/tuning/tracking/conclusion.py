@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE = "trials.json"
+SEARCH = "search.json"
+"""From which another machine's `distil run --from-search` takes the setting."""
 
 
 def log_search(live: LiveRun, trials: Sequence[Trial], search: Search, figures: "Iterable[tuple[str, Figure]]") -> None:
@@ -38,7 +40,7 @@ def log_search(live: LiveRun, trials: Sequence[Trial], search: Search, figures: 
         ("the best setting", lambda: _log_best(client, live.run_id, search)),
         (TABLE, lambda: _log_table(client, live.run_id, columns)),
         ("trials.csv", lambda: client.log_text(live.run_id, _as_csv(columns), "trials.csv")),
-        ("search.json", lambda: client.log_dict(live.run_id, record, "search.json")),
+        (SEARCH, lambda: client.log_dict(live.run_id, record, SEARCH)),
         ("the plots", lambda: _log_figures(live, client, figures)),
     ):
         attempt(live, what, action)

@@ -13,6 +13,7 @@ from pipeline.config.schema import PipelineConfig, override
 from pipeline.records.record import Stale, read_artifact, read_record
 from pipeline.records.which_run import RUNS
 from pipeline.records.workdir import CONFIG
+from pipeline.tracking.config import TrackingConfig
 from pipeline.tuning.verdict import Search
 from stages.errors import InputError
 from stages.storage import Folder
@@ -37,10 +38,11 @@ class SearchFolder:
     """ISO 8601, UTC."""
 
 
-def find_search(run: str, runs: Path = RUNS) -> Search:
+def find_search(run: str, runs: Path = RUNS, tracking: TrackingConfig | None = None) -> Search:
     """The finished search that RUN means: its MLflow run id, a workdir or its name below `runs`, or `latest`.
 
-    Of several, the one that finished last. Raises `InputError` where there is none, and where it has not finished.
+    Of several, the one that finished last. An id that no workdir here has is one of another machine's: then MLflow, at
+    `tracking`, has what came of it. Raises `InputError` where there is none, and where it has not finished.
     """
     workdirs = _workdirs(runs)
     if run == "latest":
@@ -49,6 +51,10 @@ def find_search(run: str, runs: Path = RUNS) -> Search:
         if workdir in workdirs or (workdir / CONFIG).is_file() or (workdir / STAGE).is_dir():
             return _newest(_search_folders([workdir]), f"in {workdir}")
     found = [place for place in _search_folders(workdirs) if place.run_id == run]
+    if not found and re.fullmatch("[0-9a-f]{32}", run):
+        from pipeline.tuning.tracking.downloaded_search import fetch  # MLflow: seconds
+
+        return fetch(tracking or TrackingConfig(), run)
     if not found:
         raise InputError(_not_found(run, workdirs))
     return _newest(found, "")

@@ -1,9 +1,9 @@
 """Finding a run, and a workdir that can be written."""
 
-import os
 from pathlib import Path
 
 import pytest
+from workdirs import aged
 
 from pipeline.records.which_run import find_workdir, tracking_of
 from pipeline.records.workdir import begin_run, check_writable, end_run, read_run
@@ -20,8 +20,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for age, name, run_id in ((20, "demo", FIRST), (10, "mine", SECOND)):
         workdir = tmp_path / "runs" / name
         begin_run(workdir, config="config.yaml", mlflow_run_id=run_id)
-        seconds = os.path.getmtime(workdir / "run.json") - age
-        os.utime(workdir / "run.json", (seconds, seconds))
+        aged(workdir, age)
     return tmp_path / "runs"
 
 

@@ -1,14 +1,12 @@
 """`distil runs`: what workdirs say of themselves, as text and as JSON."""
 
 import json
-import os
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workdirs import a_report, a_run
+from workdirs import a_report, a_run, aged
 
 from pipeline.cli.main import main
 from pipeline.records.workdir import begin_run, read_run
@@ -24,8 +22,7 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     a_run(folder / "finished", FIRST, report=a_report(FIRST))
     a_run(folder / "stopped", SECOND, ("name", "mine"), ended=False)
-    then = time.time() - 60
-    os.utime(folder / "stopped" / "run.json", (then, then))
+    aged(folder / "stopped", 60)
     return folder
 
 

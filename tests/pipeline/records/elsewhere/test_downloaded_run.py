@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from pipeline.cli.fill import fill
 from pipeline.config.schema import to_yaml
 from pipeline.records.report import RunReport
 from pipeline.records.which_run import find_workdir
-from pipeline.records.workdir import read_run
+from pipeline.records.workdir import begin_run, read_run
 from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.run import quiet_mlflow
 from stages.errors import InputError
@@ -73,6 +74,16 @@ def test_fill_of_a_run_whose_models_stayed_on_the_other_machine_says_where(not_f
     run = recorded(not_fingerprinted, None, ("config.yaml", "report.json"))
     with pytest.raises(InputError, match="keeps its models in /home/ray/runs/mine, which is not on this machine"):
         fill("the [MASK] of a tensor", find_workdir(run))
+
+
+def test_an_old_run_that_is_looked_at_is_not_the_latest(not_fingerprinted: str, tmp_path: Path) -> None:
+    old = recorded(not_fingerprinted, None, ("config.yaml", "report.json"))
+    begin_run(tmp_path / "laptop" / "runs" / "newer", config="config.yaml", mlflow_run_id="a" * 32)
+    found = read_run(find_workdir(old))
+    assert found is not None
+    started = quiet_mlflow().MlflowClient(not_fingerprinted).get_run(old).info.start_time
+    assert datetime.fromisoformat(found.started).timestamp() * 1000 == pytest.approx(started)
+    assert find_workdir("latest") == tmp_path / "laptop" / "runs" / "newer"
 
 
 def test_find_workdir_of_an_unfinished_run_made_elsewhere_says_so(not_fingerprinted: str) -> None:

@@ -149,7 +149,7 @@ def test_find_search_with_other_files_beside_it_is_not_disturbed(runs: Path) -> 
     ("run", "sentence"),
     [
         ("demmo", "there is no search demmo; did you mean runs/demo?"),
-        ("d" * 32, "MLflow run id, a workdir, or `latest`"),
+        ("d" * 32, "no search d{32} here, nor in MLflow at .* give the --tracking.uri that has it"),
         (".", ". is no workdir of a search"),
         ("mine", "there is no search in .*mine yet: make one with `distil tune demo`"),
     ],
