@@ -6,6 +6,8 @@ from stages.storage import Folder
 
 SKIPPED = "skipped.txt"
 """In the stage's folder: a line for each file that was skipped or left out, with the reason."""
+DROPPED = "dropped.txt"
+"""The same of documents that cleaning dropped: for each step how many, and the beginnings of ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class Corpus:
     left_out: int = 0
     """Files, and folders as one each, that a path of the config meets and does not mean: hidden ones, a table's log,
     what runs made; `skipped.txt` names them too."""
+    cleaned: int = 0
+    """Documents that the steps of `corpus.clean` dropped; `dropped.txt` counts them by step and shows some."""
     language: str = "en"
     """Of the text, ISO 639-1, as the config says."""
 
@@ -36,4 +40,6 @@ class Corpus:
         damaged = f"{self.skipped_files:,} damaged files were skipped" if self.skipped_files else ""
         left_out = f"{self.left_out:,} files or folders were left out as no text" if self.left_out else ""
         said = " and ".join(filter(None, (damaged, left_out)))
-        return f"corpus: {said}; {self.folder}/{SKIPPED} says which and why." if said else ""
+        why = f"corpus: {said}; {self.folder}/{SKIPPED} says which and why." if said else ""
+        cleaned = f"corpus: cleaning dropped {self.cleaned:,} documents; {self.folder}/{DROPPED} shows some of them."
+        return " ".join(filter(None, (why, cleaned if self.cleaned else "")))

@@ -9,6 +9,8 @@ from stages.errors import ConfigError
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")
 
+CleaningStep = Literal["short", "symbols", "repetition"]
+_WITHOUT_SPACES = ("zh", "ja", "th", "km", "lo", "my", "bo")
 MOST_JOINED = 1 << 20
 """Characters of a joined document, at most: a quarter of the unit of a file that rows are joined within."""
 
@@ -47,6 +49,10 @@ class CorpusConfig:
     counted; then every file is read twice, first to see whether it is whole."""
     min_characters: int = 20
     """Shorter documents are dropped: they are headings and leftovers."""
+    clean: tuple[CleaningStep, ...] = since(())
+    """What else drops documents, in this order: short (fewer than 50 words), symbols (too many of them, words too short
+    or too long, braces, filler), repetition (the same words again and again); by the rules of Gopher and C4. Each is
+    counted, and ten of what it dropped are kept in dropped.txt. For languages that part their words by spaces."""
     heldout_fraction: float = 0.01
     """files, datasets: about this share of the documents is held out, chosen by a hash of their text."""
     distributions: tuple[str, ...] = ()
@@ -60,6 +66,8 @@ class CorpusConfig:
             raise ConfigError("corpus.language", self.language, rule)
         if self.min_characters < 1:
             raise ConfigError("corpus.min_characters", self.min_characters, "must be at least 1")
+        if self.clean and re.split("[-_]", self.language.lower())[0] in _WITHOUT_SPACES:
+            raise ConfigError("corpus.clean", self.clean, f"must be empty: {self.language} has no spaces between words")
         if self.join_rows and not self.min_characters <= self.join_rows <= MOST_JOINED:
             rule = f"must be 0, or characters from corpus.min_characters ({self.min_characters}) to {MOST_JOINED:,}"
             raise ConfigError("corpus.join_rows", self.join_rows, rule)

@@ -8,7 +8,7 @@ import hashlib
 from ray.data import DataContext
 
 from stages.context import StageContext, stage
-from stages.corpus.artifact import SKIPPED, Corpus
+from stages.corpus.artifact import DROPPED, SKIPPED, Corpus
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import digest_of
 from stages.corpus.sources.tasks import gathered
@@ -42,15 +42,26 @@ def gather(config: CorpusConfig, context: StageContext) -> Corpus:
     if not sides.train:
         raise InputError(
             f"the corpus is empty: no document of {config.min_characters} characters or more was left to train on; "
-            "name more text in corpus.paths, or lower corpus.min_characters."
+            f"name more text in corpus.paths, or lower corpus.min_characters{_or_clean(sides)}."
             + (f" {len(sides.skipped)} damaged files were skipped." if sides.skipped else "")
         )
     if passed_over := [*sides.skipped, *sides.left_out]:
         context.folder.write_bytes(SKIPPED, "".join(f"{why}\n" for why in passed_over).encode())
+    if sides.dropped:
+        shown = (
+            f"{one.step}: {one.documents:,} documents\n" + "".join(f"  {s}\n" for s in one.samples)
+            for one in sides.dropped
+        )
+        context.folder.write_bytes(DROPPED, "".join(shown).encode())
     corpus = _corpus(config, context.folder, sides)
     if corpus.notice:
         context.on_notice(corpus.notice)
     return corpus
+
+
+def _or_clean(sides: SplitShards) -> str:
+    dropped = sum(one.documents for one in sides.dropped)
+    return f", or take steps from corpus.clean, which dropped {dropped:,} documents" if dropped else ""
 
 
 def _corpus(config: CorpusConfig, folder: Folder, sides: SplitShards) -> Corpus:
@@ -66,5 +77,6 @@ def _corpus(config: CorpusConfig, folder: Folder, sides: SplitShards) -> Corpus:
         heldout_shards=tuple(shard.name for shard in sides.heldout),
         skipped_files=len(sides.skipped),
         left_out=len(sides.left_out),
+        cleaned=sum(one.documents for one in sides.dropped),
         language=config.language,
     )

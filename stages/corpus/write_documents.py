@@ -15,6 +15,8 @@ import ray
 from ray.data import Dataset
 
 from stages.context import StageContext
+from stages.corpus.cleaning import Dropped, Tally, why_dropped
+from stages.corpus.config import CleaningStep
 from stages.corpus.documents import DocumentWriter, ShardTotals, document_id, is_heldout, normalise
 from stages.errors import InputError
 from stages.finished_tasks import FinishedTasks
@@ -38,6 +40,7 @@ class DocumentRules:
     min_characters: int
     heldout_fraction: float
     shard_characters: int
+    clean: tuple[CleaningStep, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +56,13 @@ Raw = str | Skipped
 
 @dataclass(frozen=True, kw_only=True)
 class SplitShards:
-    """The shards written, in order, and why each file that was skipped, or met and not meant, was."""
+    """The shards written, in order; why each file that was skipped, or met and not meant, was; what cleaning took."""
 
     train: list[ShardTotals]
     heldout: list[ShardTotals]
     skipped: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
 
     def to_json(self) -> str:
         """As text, for a file."""
@@ -68,7 +72,9 @@ class SplitShards:
     def from_json(text: str) -> "SplitShards":
         """What `to_json` wrote."""
         said = json.loads(text)
-        return SplitShards(**said | {side: [ShardTotals(**shard) for shard in said[side]] for side in SIDES})
+        sides = {side: [ShardTotals(**shard) for shard in said[side]] for side in SIDES}
+        dropped = [Dropped(**one | {"samples": tuple(one["samples"])}) for one in said["dropped"]]
+        return SplitShards(**said | sides | {"dropped": dropped})
 
     @property
     def names(self) -> set[str]:
@@ -78,11 +84,15 @@ class SplitShards:
 
 def together(parts: list[SplitShards]) -> SplitShards:
     """All of them, one after another."""
+    tally = Tally()
+    for dropped in (one for part in parts for one in part.dropped):
+        tally.join(dropped)
     return SplitShards(
         train=[shard for part in parts for shard in part.train],
         heldout=[shard for part in parts for shard in part.heldout],
         skipped=[why for part in parts for why in part.skipped],
         left_out=[why for part in parts for why in part.left_out],
+        dropped=tally.dropped,
     )
 
 
@@ -167,6 +177,7 @@ def _write_batch(
 
 def _write(task: int, raws: Iterator[Raw], rules: DocumentRules, folder: Folder) -> SplitShards:
     skipped: list[str] = []
+    tally = Tally()
     with (
         DocumentWriter(folder, f"train/part-{task:05d}", rules.shard_characters) as train,
         DocumentWriter(folder, f"heldout/part-{task:05d}", rules.shard_characters) as heldout,
@@ -176,7 +187,11 @@ def _write(task: int, raws: Iterator[Raw], rules: DocumentRules, folder: Folder)
                 skipped.append(raw.why)
                 continue
             text = normalise(raw)
-            if len(text) >= rules.min_characters:
-                identifier = document_id(text)
-                (heldout if is_heldout(identifier, rules.heldout_fraction) else train).add(text, identifier)
-    return SplitShards(train=train.shards, heldout=heldout.shards, skipped=skipped)
+            if len(text) < rules.min_characters:
+                continue
+            if step := why_dropped(text, rules.clean):
+                tally.add(step, text)
+                continue
+            identifier = document_id(text)
+            (heldout if is_heldout(identifier, rules.heldout_fraction) else train).add(text, identifier)
+    return SplitShards(train=train.shards, heldout=heldout.shards, skipped=skipped, dropped=tally.dropped)

@@ -11,6 +11,7 @@ from functools import partial
 import pyarrow as pa
 
 from stages.context import StageContext
+from stages.corpus.cleaning import Tally, why_dropped
 from stages.corpus.config import CorpusConfig
 from stages.corpus.documents import DocumentWriter, document_id
 from stages.corpus.joining import joined
@@ -59,6 +60,7 @@ def gathered(config: CorpusConfig, context: StageContext) -> SplitShards:
         min_characters=config.min_characters,
         heldout_fraction=config.heldout_fraction,
         shard_characters=min(max(SHARD_CHARACTERS, amount // 16), MOST_SHARD_CHARACTERS),
+        clean=config.clean,
     )
     sides = write_documents(rows, read, rules, context, work=work, unit=unit)
     return replace(sides, skipped=[*empty, *sides.skipped], left_out=left_out)
@@ -91,7 +93,7 @@ def _gather_library_docs(config: CorpusConfig, context: StageContext) -> SplitSh
     ]
     found = tasks(rows).map_batches(_read_library_files, batch_size=1, batch_format="pyarrow", num_cpus=TASK_CPUS)
     seen: set[bytes] = set()
-    done = 0
+    tally, done = Tally(), 0
     with (
         DocumentWriter(context.folder, "train/part-00000", SHARD_CHARACTERS) as train,
         DocumentWriter(context.folder, "heldout/part-00000", SHARD_CHARACTERS) as heldout,
@@ -99,11 +101,15 @@ def _gather_library_docs(config: CorpusConfig, context: StageContext) -> SplitSh
         for row in found.iter_rows():
             for paragraphs in row["documents"]:
                 text = " ".join(paragraph for paragraph in paragraphs if library_docs.is_new(paragraph, seen))
-                if len(text) >= config.min_characters:
+                if len(text) < config.min_characters:
+                    continue
+                if step := why_dropped(text, config.clean):
+                    tally.add(step, text)
+                else:
                     (heldout if row["heldout"] else train).add(text, document_id(text))
             done += row["done"]
             context.on_progress(done, len(files), "files")
-    return SplitShards(train=train.shards, heldout=heldout.shards)
+    return SplitShards(train=train.shards, heldout=heldout.shards, dropped=tally.dropped)
 
 
 def _read_library_files(batch: pa.Table) -> pa.Table:
