@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
+from pipeline.cost.estimate import Cost, costs, lines
 from pipeline.records.outcome import (
     about,
     conclude,
@@ -97,29 +98,46 @@ def pretrained(
 
 
 def describe(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
-    """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
-    products, fault = foresee(config, console, console.say, refresh=refresh)
-    if fault is not None:
-        console.say(f"A run would not start: {fault}")
-    return products
+    """Say which stages would be reused, which would run, and why, what that would cost, and what would keep a run from
+    starting now."""
+    found = foresee(config, console, console.say, refresh=refresh)
+    for line in lines(found.costs):
+        console.say(line)
+    if found.fault is not None:
+        console.say(f"A run would not start: {found.fault}")
+    return found.products
 
 
-def foresee(
-    config: PipelineConfig, watch: Watch, say: Callable[[str], None], *, refresh: bool = False
-) -> tuple[Products, InputError | None]:
-    """What a run would reuse and what it would make, of which `watch` is told stage by stage, and what would keep it
-    from starting now."""
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What is known of a run beforehand."""
+
+    products: Products
+    costs: tuple[Cost, ...]
+    """Of what would run, and of a search; none where the teacher cannot be looked at."""
+    fault: InputError | None
+    """What would keep it from starting now."""
+
+
+def foresee(config: PipelineConfig, watch: Watch, say: Callable[[str], None], *, refresh: bool = False) -> Foreseen:
+    """What a run would reuse and what it would make, of which `watch` is told stage by stage, what that would cost, and
+    what would keep it from starting now."""
     check_secrets(config, os.environ)  # records are read wherever `storage` says
     workdir = Path(config.workdir).expanduser().resolve()
     config, _ = pinned(config, workdir, say, refresh=refresh)
     products = graph(Reuse(root=config.root, seed=config.seed, watch=watch, plan=True), config)
+    fault: InputError | None = None
     try:
         preflight(where_recorded(config, workdir))
         if not products.corpus.reused:
             check_reachable(config.corpus)
     except InputError as error:
-        return products, error
-    return products, None
+        fault = error
+    try:
+        found = costs(config, products)
+    except InputError as error:
+        found, fault = (), fault or error
+    return Foreseen(products=products, costs=found, fault=fault)
 
 
 def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
