@@ -11,6 +11,7 @@ from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.cost.estimate import Cost, costs, lines
+from pipeline.cost.trainings import asks_hub
 from pipeline.records.outcome import (
     about,
     conclude,
@@ -133,6 +134,8 @@ def foresee(config: PipelineConfig, watch: Watch, say: Callable[[str], None], *,
             check_reachable(config.corpus)
     except InputError as error:
         fault = error
+    if fault is not None and asks_hub(config, products):
+        return Foreseen(products=products, costs=(), fault=fault)  # nobody waits twice for a hub that does not answer
     try:
         found = costs(config, products)
     except InputError as error:

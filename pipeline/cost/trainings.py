@@ -21,7 +21,7 @@ from stages.evaluation.heldout import RATE
 from stages.storage import Folder
 from stages.teacher.fitness.preflight import read_config
 from stages.teacher.pretrain import model_config
-from stages.teacher.source import place_of
+from stages.teacher.source import is_folder, place_of
 from stages.tokens.blocks import Blocks
 from stages.training.config import TrainConfig
 
@@ -61,9 +61,9 @@ def trainings(config: PipelineConfig, products: Products) -> tuple[Training, ...
 
     Raises `InputError` where the teacher cannot be looked at.
     """
-    teacher = _teacher_config(config, products)
-    found = [*_of_the_teacher(config, products, teacher)]
+    found = _of_the_teacher(config, products)
     if config.until != "teacher":
+        teacher = _teacher_config(config, products)
         distil = _distilling(config, products, teacher)
         if products.student is not None and not products.student.reused:
             found.append(distil)
@@ -85,7 +85,12 @@ def _teacher_config(config: PipelineConfig, products: Products) -> Any:
     return read_config(config.teacher, place_of(config.teacher))
 
 
-def _of_the_teacher(config: PipelineConfig, products: Products, teacher: Any) -> list[Training]:
+def asks_hub(config: PipelineConfig, products: Products) -> bool:
+    """Whether the teacher's config may have to come from the hub."""
+    return not products.teacher.reused and config.pretrain is None and not is_folder(config.teacher)
+
+
+def _of_the_teacher(config: PipelineConfig, products: Products) -> list[Training]:
     """A pre-training's phases, or an adaptation, where they would run."""
     if products.teacher.reused:
         return []
@@ -100,6 +105,7 @@ def _of_the_teacher(config: PipelineConfig, products: Products, teacher: Any) ->
     if config.pretrain is None and config.teacher.adapt_steps:
         adapt = replace(config.teacher.adapt, steps=config.teacher.adapt_steps)
         packing, length = config.tokens.packing, config.tokens.block_length
+        teacher = _teacher_config(config, products)
         found.append(_training("adapt", adapt, ALONE, packing, length, student=teacher, teacher=None))
     return found
 

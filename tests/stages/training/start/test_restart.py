@@ -12,6 +12,7 @@ from stages.training.driver import train
 from stages.training.job import TrainingTask
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # two trainings of several processes
 def test_two_workers_go_on_from_the_checkpoint_that_rank_0_found_whole_bit_for_bit(
     ray_session: None, blocks: Blocks, task: TrainingTask, tmp_path: Path
