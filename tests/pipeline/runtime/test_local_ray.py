@@ -46,12 +46,14 @@ from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.runtime.cluster import cluster
 quiet_libraries(False)
 address = os.environ.pop("RAY_ADDRESS")
+def seen():
+    return os.environ.get("TOKENIZERS_PARALLELISM"), os.environ.get("HF_HUB_VERBOSITY")
 for there in (None, address):
     if there:
-        os.environ["RAY_ADDRESS"] = there
+        os.environ |= {"RAY_ADDRESS": there, "RAY_JOB_CONFIG_JSON_ENV_VAR": os.environ.pop("JOB")}
     with cluster():
         joined = ray.get_runtime_context().gcs_address.endswith(address[address.index(":"):])
-        print(joined, ray.get(ray.remote(lambda: os.environ.get("TOKENIZERS_PARALLELISM")).remote()))
+        print(joined, *ray.get(ray.remote(seen).remote()))
 """
 CLIENT = """
 import sys
@@ -133,8 +135,9 @@ def test_a_cluster_that_is_there_is_joined_with_the_user_s_token_after_a_local_r
             assert started[0].poll() is None, log.read_text()
             time.sleep(0.2)
         theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ADDRESS": f"127.0.0.1:{port}"}
+        theirs["JOB"] = json.dumps({"runtime_env": {"env_vars": {"HF_HUB_VERBOSITY": "info"}}, "metadata": {}})
         done = program(EXISTING, home=tmp_path, PATH=f"{BIN}:{os.environ['PATH']}", **theirs)
-        assert (done.returncode, done.stdout) == (0, "False false\nTrue false\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, "False false error\nTrue false info\n"), done.stderr
     finally:
         end_all(started)
         shutil.rmtree(home)
