@@ -1,12 +1,13 @@
 """What does the GPU path compute, how fast, and does it survive? One card, a quarter of an hour, one command.
 
-    python benchmarks/gpu.py --out DIR [--only losses,speed] [--cpu]
+    python benchmarks/gpu.py --out DIR [--only losses,speed] [--cpu] [--record]
 
 Asks one CUDA card, most important question first, and writes after each: DIR/gpu.json (`device`, `torch`, `driver`,
 and for each part `ok`, `seconds` and its figures, or `error`) and DIR/gpu.md, the same as tables. Each part runs in a
 process of its own within a time limit of its own, so that one that crashes, hangs or poisons the device costs only
 itself, and what it had noted by then stays. Needs torch, transformers and this checkout; nothing else of ours: neither
-Ray nor MLflow nor Arrow. `--cpu` runs every part small on the CPU, to see that the script itself works.
+Ray nor MLflow nor Arrow. `--cpu` runs every part small on the CPU, to see that the script itself works; `--record` puts
+the speeds where `distil describe` finds them, as `benchmarks/measured.py DIR/gpu.json` does elsewhere.
 docs/gpu.md explains the parts.
 """
 
@@ -26,6 +27,7 @@ import torch
 from gpu_parts import ablation, fp16, kernels, losses, micro_batch, packing, resume, speed, three_steps
 from gpu_parts.sizes import CARD, CPU, Figures, Note, Sizes
 from gpu_parts.tables import page
+from measured import of_gpu, record
 
 Part = Callable[[Sizes, torch.device, Note], None]
 PARTS: dict[str, tuple[Part, int]] = {
@@ -107,6 +109,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
     parser.add_argument("--cpu", action="store_true", help="every part small on the CPU")
+    parser.add_argument("--record", action="store_true", help="for `distil describe`: into pipeline/cost/measured.json")
     asked = parser.parse_args()
     names = asked.only.split(",")
     unknown = [name for name in names if name not in PARTS]
@@ -134,6 +137,8 @@ def main() -> int:
         figures = ask(part, limit, sizes, device, told)
         state = "ok" if figures["ok"] else figures.get("error") or "; ".join(figures["faults"])
         print(f"{title}: {state}, {time.perf_counter() - started:.0f} s", flush=True)
+    if asked.record and not asked.cpu:
+        record(of_gpu(found))
     print(f"{asked.out / 'gpu.json'} and gpu.md have it all.")
     return 0 if all(found[title]["ok"] for title in names) else 1
 

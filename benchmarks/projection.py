@@ -9,7 +9,8 @@ all-reduce  = 2·(W−1)/W · bytes / bandwidth  a ring: every GPU sends and rec
 exposed     = max(0, all-reduce − backward)  DDP sends while the last micro-batch's backward pass still computes
 backward    = compute / ceil(B / (W·m)) · b  m blocks a micro-batch; b: the student's backward pass's share of a step
 checkpoint  = bytes of one / storage / every rank 0 writes, the others wait for it
-tokens/s(W) = B·L / step(W)"""
+tokens/s(W) = B·L / step(W)
+restart     = (checkpoint + teacher) / storage + both / bandwidth   rank 0 reads, the others are sent it, whatever W"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Assumptions:
     """Bytes/s between two machines with one GPU each: 10 Gbit/s, as AWS states for a g5.xlarge at its best."""
     checkpoint_bytes: float
     """Weights and two moments, in fp32."""
+    teacher_bytes: float
+    """The teacher's weights, in fp32."""
     checkpoint_every: int = 500
     """Steps."""
     storage_bandwidth: float = 200e6
@@ -95,3 +98,31 @@ def step_seconds(given: Assumptions, gpus: int) -> tuple[float, float, float]:
     exposed = max(0.0, allreduce - compute / micro_batches * given.backward_share)
     checkpoint = given.checkpoint_bytes / given.storage_bandwidth / given.checkpoint_every
     return compute + exposed + checkpoint + given.fixed_seconds, allreduce, exposed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restart:
+    """What a start from a checkpoint moves."""
+
+    gpus: int
+    store_bytes: float
+    """Out of the store: one checkpoint, read and verified by rank 0, and one teacher."""
+    checkpoints: float
+    """The same in checkpoints."""
+    every_rank_bytes: float
+    """What it would be if every rank read a checkpoint to verify it and again to load it, and both models."""
+    seconds: float
+    """Reading, then sending from one machine to the next, all at once."""
+
+
+def restart(given: Assumptions, gpus: int) -> Restart:
+    """The last line of the formula, and what rank 0 spares the others."""
+    moved = given.checkpoint_bytes + given.teacher_bytes
+    sent = moved if gpus > 1 else 0.0
+    return Restart(
+        gpus=gpus,
+        store_bytes=moved,
+        checkpoints=moved / given.checkpoint_bytes,
+        every_rank_bytes=gpus * (2 * given.checkpoint_bytes + given.teacher_bytes + given.gradient_bytes),
+        seconds=moved / given.storage_bandwidth + sent / given.bandwidth,
+    )

@@ -4,8 +4,10 @@
 
 Measured: tokens/s of the demo's shape with one and with two workers of one thread each, on this machine (so two workers
 share its memory and caches); bytes that DDP hands to an all-reduce in a step, counted as it does; bytes of a stored
-token, and tokens that one core reads and masks in a second. Projected: BERT-base's step as the paper has it, by the
-formula of benchmarks/projection.py, printed with every assumption. With `--json` the last line is one object.
+token, and tokens that one core reads and masks in a second. By arithmetic: what a restart moves out of the store
+(`tests/stages/training/start` counts it at a real one, for up to four workers). Projected: BERT-base's step as the
+paper has it, by the formula of benchmarks/projection.py, printed with every assumption. With `--json` the last line is
+one object.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from statistics import median
 
 import torch
 import torch.distributed as dist
-from projection import FORMULA, Assumptions, project
+from projection import FORMULA, Assumptions, project, restart
 from shapes import SHAPES, Shape, arithmetic_of, batch_of, rows_of, student_of, teacher_of
 from step import flops
 from torch.nn.parallel import DistributedDataParallel
@@ -63,6 +65,7 @@ def main() -> None:
         flops_per_token=flops(SHAPES["bert-base-512"], 1) / SHAPES["bert-base-512"].length,
         gradient_bytes=allreduce_bytes(SHAPES["bert-base-512"]),
         checkpoint_bytes=3 * allreduce_bytes(SHAPES["bert-base-512"]),
+        teacher_bytes=teacher_bytes(SHAPES["bert-base-512"]),
         data_bytes_per_token=found["data_bytes_per_token"],
         masked_tokens_per_core=found["masked_tokens_per_core"],
     )
@@ -80,8 +83,16 @@ def main() -> None:
             f"{p.allreduce_seconds:13.3f} {p.exposed_seconds:13.3f} {p.data_bytes_per_second / 1e6:10.2f} "
             f"{p.data_cores:11.2f}{note}"
         )
+    again = [restart(given, gpus) for gpus in (1, 8, 64)]
+    print("\n GPUs  restart: MB out of the store  checkpoints  if every rank read, MB  seconds")
+    for r in again:
+        print(
+            f"{r.gpus:5} {r.store_bytes / 1e6:30,.0f} {r.checkpoints:12.2f} {r.every_rank_bytes / 1e6:23,.0f} "
+            f"{r.seconds:8.1f}"
+        )
     if asked.json:
-        table = {"projection": [asdict(p) for p in points], "assumptions": asdict(given), "formula": FORMULA}
+        table = {"restart": [asdict(r) for r in again], "projection": [asdict(p) for p in points]}
+        table |= {"assumptions": asdict(given), "formula": FORMULA}
         print(json.dumps(found | table))
 
 
@@ -155,6 +166,11 @@ def allreduce_bytes(shape: Shape) -> float:
     batch = rows_of(batch_of(shape, torch.device("cpu")), 1)
     accumulate(module, teacher, [batch], counts, arithmetic_of(torch.device("cpu")))
     return float(sum(sent))
+
+
+def teacher_bytes(shape: Shape) -> float:
+    """Of its weights, as they are stored."""
+    return float(sum(weight.nbytes for weight in teacher_of(shape, torch.device("cpu")).parameters()))
 
 
 def masked_per_second(blocks: Blocks) -> float:

@@ -1,6 +1,6 @@
 """How fast is one training step, beside the same loss written plainly and beside its matrix products alone?
 
-    python benchmarks/step.py [--shape demo] [--rounds 5] [--no-memory] [--profile] [--packing] [--json]
+    python benchmarks/step.py [--shape demo] [--rounds 5] [--no-memory] [--profile] [--packing] [--record] [--json]
 
 A step is forward pass, backward pass, clipping and AdamW over one batch, dropout off; `matmul_limit` is the matrix
 products of `ours` alone, nothing else. Speed: all variants run in one process and take turns, so that a machine whose
@@ -8,7 +8,8 @@ speed drifts slows all of them alike; figures are medians. Memory, `peak_mb`: wh
 optimiser's state, gradients included; on a CPU the most that the kernel saw resident in a process of the variant's
 own (a step of one row has loaded all code before), on a GPU what torch allocated. `vs_…` are ratios of speed, `ours`
 above; `documents_vs_stream` is that of blocks of several documents, padding not counted as tokens, to blocks without
-borders. Needs torch and transformers and no Ray. With `--json` the last line is one object.
+borders. Needs torch and transformers and no Ray. With `--json` the last line is one object; `--record` puts the speeds
+of `ours` where `distil describe` finds them (benchmarks/measured.py).
 """
 
 import argparse
@@ -30,6 +31,7 @@ from shapes import SHAPES, Shape, batch_of, no_gradients, ours, pieces_of, rows_
 from torch import Tensor, nn
 
 from stages.distillation.hardware import dtype_of, keep_freed_memory
+from stages.machine import processor
 
 MATRIX_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "4090": 165e12, "T4": 65e12}
 """Dense bf16 (T4: fp16) FLOP/s that vendors state, by a part of the card's name."""
@@ -264,6 +266,7 @@ def main() -> None:
     parser.add_argument("--packing", action="store_true", help="documents beside a stream, and nothing else")
     parser.add_argument("--profile", action="store_true", help="print where a step's time goes, and nothing else")
     parser.add_argument("--peak-of", choices=VARIANTS, help="print one variant's peak_mb, and nothing else")
+    parser.add_argument("--record", action="store_true", help="for `distil describe`: into pipeline/cost/measured.json")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -280,6 +283,7 @@ def main() -> None:
         return
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "dtype": str(dtype_of("auto", device)).removeprefix("torch."),
         "rounds": asked.rounds,
@@ -294,6 +298,10 @@ def main() -> None:
         found[name] = measure(name, asked.rounds, asked.threads, device, memory=not asked.no_memory)
         if not asked.json:
             print(table(name, found[name]))
+    if asked.record:
+        from measured import of_step, record  # which counts operations as this does
+
+        record(of_step(found))
     if asked.json:
         print(json.dumps(found))
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from pipeline.cli.console import Console
 from pipeline.config.preflight import preflight, preflighted
 from pipeline.config.schema import PipelineConfig, to_yaml
 from pipeline.config.secrets import check_secrets
+from pipeline.cost.estimate import Cost, costs, lines
+from pipeline.cost.trainings import asks_hub
 from pipeline.records.elsewhere.storage_copy import StorageCopy, storage_copy
 from pipeline.records.outcome import (
     about,
@@ -35,6 +37,7 @@ from pipeline.runtime.cluster import cluster, is_gone
 from pipeline.runtime.lock import alone
 from pipeline.runtime.memory import PeakMemory
 from pipeline.runtime.signals import StopSignal, stopping
+from pipeline.tasks.graph import on_tasks
 from pipeline.tasks.task_runs import log_task_runs
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.run import run as tracked
@@ -43,14 +46,11 @@ from stages.corpus.artifact import Corpus
 from stages.corpus.checks import check_reachable, unpinned
 from stages.corpus.checks import identity as corpus_identity
 from stages.corpus.stage import gather
-from stages.distil.as_long import distil_as_long
 from stages.distil.stage import distil
 from stages.errors import InputError
 from stages.evaluation.stage import evaluate
 from stages.publish.stage import publish
 from stages.tasks.checks import check_tasks
-from stages.tasks.checks import identity as tasks_identity
-from stages.tasks.stage import compare_on_tasks
 from stages.teacher import source as teachers
 from stages.teacher.artifact import Teacher
 from stages.teacher.pretrain import Released, learn_vocabulary, pretrain, release
@@ -106,50 +106,49 @@ def pretrained(
     return teacher, step(release, config.release, teacher, blocks, seeded=False)
 
 
-def on_tasks(step: Reuse, config: PipelineConfig, made: Products) -> Products:
-    """Teacher and student on labelled tasks, beside what else is asked for: that learns without a teacher first."""
-    asked, untaught, as_long = config.evaluate.baselines, None, None
-    if set(asked) & {"untaught", "untaught_same_time"}:
-        alone = config.distil.without_teacher()
-        untaught = step(distil, alone, made.teacher, made.blocks, name="distil-untaught")
-        if "untaught_same_time" in asked:
-            as_long = step(distil_as_long, alone, made.teacher, made.blocks, made.student, untaught)
-    table = step(
-        compare_on_tasks,
-        config.evaluate.on_tasks(),
-        made.teacher,
-        made.student,
-        untaught,
-        as_long,
-        outside=tasks_identity(config.evaluate.tasks, config.publish.gate),
-    )
-    return replace(made, untaught=untaught, as_long=as_long, tasks=table)
-
-
 def describe(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:
-    """Say which stages would be reused, which would run, and why, and what would keep a run from starting now."""
-    products, fault = foresee(config, console, console.say, refresh=refresh)
-    if fault is not None:
-        console.say(f"A run would not start: {fault}")
-    return products
+    """Say which stages would be reused, which would run, and why, what that would cost, and what would keep a run from
+    starting now."""
+    found = foresee(config, console, console.say, refresh=refresh)
+    for line in lines(found.costs):
+        console.say(line)
+    if found.fault is not None:
+        console.say(f"A run would not start: {found.fault}")
+    return found.products
 
 
-def foresee(
-    config: PipelineConfig, watch: Watch, say: Callable[[str], None], *, refresh: bool = False
-) -> tuple[Products, InputError | None]:
-    """What a run would reuse and what it would make, of which `watch` is told stage by stage, and what would keep it
-    from starting now."""
+@dataclass(frozen=True, kw_only=True)
+class Foreseen:
+    """What is known of a run beforehand."""
+
+    products: Products
+    costs: tuple[Cost, ...]
+    """Of what would run, and of a search; none where the teacher cannot be looked at."""
+    fault: InputError | None
+    """What would keep it from starting now."""
+
+
+def foresee(config: PipelineConfig, watch: Watch, say: Callable[[str], None], *, refresh: bool = False) -> Foreseen:
+    """What a run would reuse and what it would make, of which `watch` is told stage by stage, what that would cost, and
+    what would keep it from starting now."""
     check_secrets(config, os.environ)  # records are read wherever `storage` says
     workdir = Path(config.workdir).expanduser().resolve()
     config, _ = pinned(config, workdir, say, refresh=refresh)
     products = graph(Reuse(root=config.root, seed=config.seed, watch=watch, plan=True), config)
+    fault: InputError | None = None
     try:
         preflight(where_recorded(config, workdir))
         if not products.corpus.reused:
             check_reachable(config.corpus)
     except InputError as error:
-        return products, error
-    return products, None
+        fault = error
+    if fault is not None and asks_hub(config, products):
+        return Foreseen(products=products, costs=(), fault=fault)  # nobody waits twice for a hub that does not answer
+    try:
+        found = costs(config, products)
+    except InputError as error:
+        found, fault = (), fault or error
+    return Foreseen(products=products, costs=found, fault=fault)
 
 
 def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> Products:

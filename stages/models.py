@@ -22,6 +22,17 @@ def load_model(folder: Folder, dtype: torch.dtype, device: torch.device, dropout
     """
     with folder.as_local() as local:
         model = model_in(local, dtype=dtype, attn_implementation=attention_for(device))
+    return _made_ready(model, device, dropout)
+
+
+def model_like(config: Any, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> LanguageModel:
+    """A model as `load_model` gives it, in eval mode as there, of a loaded one's config; its weights are anything."""
+    auto_class = family_of(config).objective.auto_class
+    model = auto_class.from_config(config, dtype=dtype, attn_implementation=attention_for(device))
+    return _made_ready(model.eval(), device, dropout)
+
+
+def _made_ready(model: LanguageModel, device: torch.device, dropout: float | None) -> LanguageModel:
     if dropout is not None:
         set_dropout(model, dropout)
     for unread, _ in _spare_biases(model):

@@ -2,9 +2,10 @@
 
 import logging
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from moto.server import ThreadedMotoServer
 
@@ -18,6 +19,8 @@ class ObjectStore:
 
     address: str
     env: dict[str, str]
+    sent: list[int] = field(default_factory=list)
+    """Bytes of each answer so far, whoever asked; of the objects alone, without HTTP's own lines."""
 
 
 @contextmanager
@@ -27,11 +30,14 @@ def object_store() -> Iterator[ObjectStore]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
+    sent: list[int] = []
+    assert server._server is not None, "it has been started"
+    server._server.app = counted(server._server.app, sent)  # type: ignore[attr-defined]
     endpoint = f"http://{host}:{port}"
     try:
         with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")):
             pass
-        yield ObjectStore(f"s3://{BUCKET}", environment(endpoint))
+        yield ObjectStore(f"s3://{BUCKET}", environment(endpoint), sent)
     finally:
         server.stop()
 
@@ -47,3 +53,14 @@ def environment(endpoint: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
+
+
+def counted(app: Callable[..., Iterable[bytes]], sent: list[int]) -> Callable[..., Iterable[bytes]]:
+    """The same program of WSGI, with the bytes of each answer that it sends noted."""
+
+    def call(*request: Any) -> Iterator[bytes]:
+        for piece in app(*request):
+            sent.append(len(piece))
+            yield piece
+
+    return call

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
-from projection import Assumptions, project
+from projection import Assumptions, project, restart
 
 GIVEN = Assumptions(
     global_batch=64,
@@ -21,6 +21,7 @@ GIVEN = Assumptions(
     gradient_bytes=100e6,
     bandwidth=50e6,
     checkpoint_bytes=300e6,
+    teacher_bytes=200e6,
     checkpoint_every=10,
     storage_bandwidth=30e6,
     fixed_seconds=1.0,
@@ -54,3 +55,12 @@ def test_project_more_gpus_than_streams_are_marked_as_refused() -> None:
 
 def test_project_never_promises_more_than_the_gpus_have() -> None:
     assert all(project(GIVEN, gpus).efficiency <= 1 for gpus in (1, 2, 4, 8, 16, 32, 64))
+
+
+def test_restart_moves_the_same_out_of_the_store_for_any_number_of_workers() -> None:
+    one, many = restart(GIVEN, 1), restart(GIVEN, 64)
+    assert one.store_bytes == many.store_bytes == 500e6
+    assert many.checkpoints == pytest.approx(5 / 3)
+    assert (one.every_rank_bytes, many.every_rank_bytes) == (900e6, 64 * 900e6)  # 2 · 300, 200 and a student's 100
+    assert one.seconds == pytest.approx(500 / 30)
+    assert many.seconds == pytest.approx(500 / 30 + 500 / 50)

@@ -30,6 +30,8 @@ _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+SETTINGS = (*_ALWAYS, *_QUIET)
+"""What the processes of other machines need as this one does; those of this one inherit it."""
 _LOGGERS = ("ray", "ray.data", "ray.train", "ray.tune", "mlflow", "alembic", "transformers", "datasets", "torch")
 
 

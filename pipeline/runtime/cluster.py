@@ -1,14 +1,17 @@
 """Ray: an existing cluster where there is one to join, else one of our own on this machine."""
 
+import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import ray
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.cli.quiet_libraries import SETTINGS
 from pipeline.runtime.local_ray import environ, job_config, own_session, short_tmpdir, temporary_folder, token
 from pipeline.runtime.proxy import bypass_loopback
 from stages.cluster_capacity import may_grow
@@ -34,13 +37,28 @@ def cluster(verbose: bool = False, *, state: bool = False) -> Iterator[None]:
         return
     if os.environ.get("RAY_ADDRESS"):
         with environ({}):  # the token of that cluster, whatever this process knew before
-            ray.init(log_to_driver=verbose, logging_level="INFO" if verbose else "ERROR", job_config=job_config())
+            ray.init(
+                log_to_driver=verbose,
+                logging_level="INFO" if verbose else "ERROR",
+                job_config=job_config(),
+                runtime_env={"env_vars": carried(os.environ)},
+            )
     else:
         start_local(len(os.sched_getaffinity(0)), verbose=verbose, state=state)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def carried(environment: Mapping[str, str]) -> dict[str, str]:
+    """Settings of the libraries that every machine of a cluster is told, as nobody there inherits them from here.
+
+    What the job's own runtime environment says is told already, and Ray takes no variable twice.
+    """
+    job = json.loads(environment.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
+    told = (job.get("runtime_env") or {}).get("env_vars") or {}
+    return {name: environment[name] for name in SETTINGS if name in environment and name not in told}
 
 
 def start_local(cpus: int, *, verbose: bool = False, state: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""Labelled tasks around their stage: their runs in MLflow, and their part of the gate."""
+"""Labelled tasks around their stage: its part of the graph, their runs in MLflow, and their part of the gate."""

@@ -10,6 +10,7 @@ import torch
 
 from stages.distillation.models.piece_attention import PIECES
 from stages.distillation.precision import Precision
+from stages.machine import memory, processor
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """glibc's names for what mallopt(3) sets."""
@@ -31,6 +32,13 @@ def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for bf16 products (AVX-512 BF16 or AMX); emulated ones are slower than fp32."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def name_of(device: torch.device) -> str:
+    """The card's, or the processor's with its memory: what a micro-batch that was found to fit belongs to."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {memory() / 2**30:.0f} GiB"
 
 
 def attention_for(device: torch.device) -> str:

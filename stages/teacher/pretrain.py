@@ -117,20 +117,23 @@ def release(config: ReleaseConfig, teacher: Teacher, blocks: Blocks, context: St
     return released
 
 
+def model_config(config: PhaseConfig, vocab_size: int) -> BertConfig:
+    """What a phase trains."""
+    return BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=config.width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=4 * config.width,
+        max_position_embeddings=config.positions,
+        hidden_dropout_prob=config.train.dropout,
+        attention_probs_dropout_prob=config.train.dropout,
+    )
+
+
 def fresh(config: PhaseConfig, vocab_size: int) -> BertForMaskedLM:
     """A BERT with random weights but for its position table, which starts from sinusoids."""
-    model = BertForMaskedLM(
-        BertConfig(
-            vocab_size=vocab_size,
-            hidden_size=config.width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=4 * config.width,
-            max_position_embeddings=config.positions,
-            hidden_dropout_prob=config.train.dropout,
-            attention_probs_dropout_prob=config.train.dropout,
-        )
-    )
+    model = BertForMaskedLM(model_config(config, vocab_size))
     with torch.no_grad():
         model.bert.embeddings.position_embeddings.weight.copy_(sinusoids(config.positions, config.width))
     return model

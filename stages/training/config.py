@@ -21,7 +21,8 @@ class TrainConfig:
     global_batch: int = 4096
     """Blocks per optimiser step, over all workers and micro-batches (the paper: up to 4,000 examples)."""
     micro_batch: int | Literal["auto"] = not_fingerprinted(16)
-    """Blocks that one worker computes at a time; changes memory and speed only. auto: as many as fit, found once."""
+    """Blocks that one worker computes at a time; changes memory and speed only. auto: as many as fit, found once
+    on a kind of card."""
     learning_rate: float = 5e-4
     """Peak of the schedule."""
     warmup: float = 0.05

@@ -13,10 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from stages.distillation.data.batch import Batch, micro_batches
 from stages.distillation.data.masking import Masked
+from stages.distillation.hardware import name_of
 from stages.distillation.models.compiled import uncompiled
 from stages.distillation.step import accumulate
 from stages.training.micro_batch_search import fitting
 from stages.training.session import Session
+from stages.training.start.shared import gathered
 
 
 def placeholder(session: Session, rows: int) -> Batch:
@@ -29,12 +31,19 @@ def placeholder(session: Session, rows: int) -> Batch:
     return micro_batches(Masked(ids, positions, ids[:, :masked], segments), rows, session.arithmetic.device)[0]
 
 
-def micro_batch_of(session: Session) -> int:
-    """The config's size; or what an earlier start found to fit; or what fits here, the least of all workers'."""
+def devices_of(session: Session) -> str:
+    """The kinds of card or processor that the workers compute on, which may be several."""
+    mine = name_of(session.arithmetic.device)
+    return "; ".join(sorted(set(gathered(mine)))) if session.workers > 1 else mine
+
+
+def micro_batch_of(session: Session, devices: str) -> int:
+    """The config's size; or what an earlier start found to fit on such `devices`; or what fits here, the least of all
+    workers'. All workers have the same state, so all look for it or none."""
     job, device = session.job, session.arithmetic.device
     if job.config.micro_batch != "auto":
         return job.config.micro_batch
-    if session.state.micro_batch:
+    if session.state.micro_batch and session.state.devices in ("", devices):
         return session.state.micro_batch
     # Without DDP: the workers' trials need not be of the same sizes.
     module = session.module.module if isinstance(session.module, DistributedDataParallel) else session.module

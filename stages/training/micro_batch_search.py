@@ -75,7 +75,15 @@ def _fits_gpu(trial: Callable[[int], None], rows: int, device: torch.device, res
         trial(rows)
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_reserved(device) <= limit
-    except torch.cuda.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         return False
     finally:
         torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU had no room: for torch's allocator, for cuBLAS, which takes its workspace past it, or for CUDA."""
+    words = ("CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)

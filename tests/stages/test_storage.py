@@ -113,8 +113,11 @@ def test_checkpoint_exists_once_its_manifest_does_and_comes_back_bit_for_bit(fol
     assert checkpoint.newest(folder) == saved
 
     other = take_blocks(tiny_bert(seed=1), (0, 1))
-    state = checkpoint.load(saved, other, adamw(other, learning_rate=1e-2, weight_decay=0.0))
-    assert state.step == 7
+    with checkpoint.newest_here(folder) as found:
+        assert found.local is not None
+        snapshot.read(found.local, other, adamw(other, learning_rate=1e-2, weight_decay=0.0))
+    assert found.state.step == 7
+    assert found.local.exists() == folder.is_local
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(other.parameters(), model.parameters(), strict=True))
 
     manifest = saved.read_bytes(checkpoint.MANIFEST)

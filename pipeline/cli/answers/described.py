@@ -1,12 +1,15 @@
-"""`distil describe --json`: what a run would reuse and what it would make."""
+"""`distil describe --json`: what a run would reuse, what it would make and what that would cost."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.arguments import Assignments, config_of
 from pipeline.cli.commands.configured import Describe
 from pipeline.records.reuse import Silent, StageResult
+
+if TYPE_CHECKING:  # brings torch
+    from pipeline.cost.estimate import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class Described:
     workdir: str
     storage: str | None
     stages: tuple[Stage, ...]
+    cost: "tuple[Cost, ...]"
     refused: str | None
     notices: tuple[str, ...]
 
@@ -61,12 +65,13 @@ def described(command: Describe, fields: Assignments) -> Described:
     from pipeline.run import foresee  # seconds, which a misspelt field need not wait for
 
     stages = _Stages()
-    _, fault = foresee(config, stages, notices.append, refresh=command.refresh)
+    foreseen = foresee(config, stages, notices.append, refresh=command.refresh)
     return Described(
         recipe=config.name,
         workdir=str(Path(config.workdir).expanduser().resolve()),
         storage=config.storage,
         stages=tuple(stages.found),
-        refused=None if fault is None else str(fault),
+        cost=foreseen.costs,
+        refused=None if foreseen.fault is None else str(foreseen.fault),
         notices=tuple(notices),
     )

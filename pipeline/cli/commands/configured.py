@@ -48,7 +48,8 @@ class Tune:
 
 @dataclass(frozen=True, kw_only=True)
 class Describe:
-    """Say which stages would be reused, which would run, and why. Runs nothing. Takes what `distil run` takes."""
+    """Say which stages would be reused, which would run, why, and what it would cost. Runs nothing. Takes what `distil
+    run` takes."""
 
     recipe: Recipe = None
     config: ConfigFile = None

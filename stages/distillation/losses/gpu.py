@@ -126,9 +126,14 @@ def gradient_(
     return sums
 
 
-@cache
 def compiles(device: torch.device) -> bool:
     """Whether Triton is there and can compile for this device, which takes a C compiler too; if not, that is said."""
+    return why_not_compiled(device) is None
+
+
+@cache
+def why_not_compiled(device: torch.device) -> str | None:
+    """What `compiles` found in the way, a sentence that is warned of once a process; None where nothing is."""
     try:
         from stages.distillation.losses.gpu_kernel import launch
 
@@ -136,10 +141,10 @@ def compiles(device: torch.device) -> bool:
         launch(row, None, labels, vocabulary=64, temperature=1.0, ce=0.0, mlm=0.0, ignore=IGNORE)
     except Exception as error:  # whatever the compiler, the linker or the driver says
         reason = " ".join(str(error).split())[:200]
-        warn(
+        why = (
             f"Triton cannot compile here ({type(error).__name__}: {reason}): the losses take ordinary operations, at "
-            "about two thirds of a step's speed. Often a C compiler (gcc) is missing.",
-            stacklevel=2,
+            "about two thirds of a step's speed. Often a C compiler (gcc) is missing."
         )
-        return False
-    return True
+        warn(why, stacklevel=2)
+        return why
+    return None

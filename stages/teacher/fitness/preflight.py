@@ -48,15 +48,20 @@ def check(config: TeacherConfig) -> Any:
     if is_folder(config):
         _check_folder(Path(source_of(config)).expanduser())
     folder = place_of(config)
-    try:
-        found = AutoConfig.from_pretrained(folder or config.model, revision=config.revision, trust_remote_code=False)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise InputError(unreachable(config, error)) from error
+    found = read_config(config, folder)
     accept(found)
     check_shape(found, config.model)
     _check_weights(config, folder, found)
     _check_vocabulary(config, folder, found)
     return found
+
+
+def read_config(config: TeacherConfig, folder: Path | None) -> Any:
+    """The model's own config, from where `place_of` says it is; raises `InputError` where nobody gives it."""
+    try:
+        return AutoConfig.from_pretrained(folder or config.model, revision=config.revision, trust_remote_code=False)
+    except (OSError, ValueError, StrictDataclassError) as error:
+        raise InputError(unreachable(config, error)) from error
 
 
 def _check_folder(folder: Path) -> None:

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import PreTrainedModel
 
 from stages.storage import Folder
@@ -38,7 +36,10 @@ class TrainState:
     loss_scale: float = 1.0
     """fp16's gradient scale; 1 elsewhere."""
     micro_batch: int = 0
-    """Blocks that a worker computes at a time; kept where it was found to fit, so that it is looked for once."""
+    """Blocks that a worker computes at a time; kept where it was found to fit, so that it is looked for once
+    on a kind of card."""
+    devices: str = ""
+    """The kinds of card or processor that it was found on; empty in checkpoints that do not say."""
     threads: int = 0
     """CPU threads that rank 0 computes with."""
     history: tuple[dict[str, float], ...] = field(default=())
@@ -47,6 +48,18 @@ class TrainState:
     """Steps whose gradient was no finite number, and from which nothing was learned."""
     failed_checkpoints: int = 0
     """Checkpoints that could not be written; training went on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Here:
+    """The newest whole checkpoint, with its files on this machine."""
+
+    local: Path | None
+    """Where they are; None where there is no whole one."""
+    state: TrainState
+    """Its state; without one, that of a training at its first step."""
+    broken: tuple[str, ...] = ()
+    """As `Found.broken`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +107,6 @@ def _place(target: Folder) -> Iterator[Path]:
     yield target.path
 
 
-def load(checkpoint: Folder, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState:
-    """Put a checkpoint's tensors into the model and the optimiser; returns the rest."""
-    with checkpoint.as_local() as local:
-        snapshot.read(local, model, optimizer)
-    return read_state(checkpoint)
-
-
 def read_state(checkpoint: Folder) -> TrainState:
     """A checkpoint's state, without its tensors."""
     state = json.loads(checkpoint.read_bytes("state.json"))
@@ -116,6 +122,28 @@ def look(folder: Folder) -> Found:
             return Found(newest=folder / name, broken=tuple(broken))
         broken.append(f"{name}: {problem}")
     return Found(newest=None, broken=tuple(broken))
+
+
+@contextmanager
+def newest_here(folder: Folder) -> Iterator[Here]:
+    """The whole checkpoint with the highest step while the block runs: brought here once, and verified here.
+
+    One without a manifest, whose writer died, is not brought.
+    """
+    broken: list[str] = []
+    for name in reversed(_checkpoints(folder)):
+        place = folder / name
+        if place.exists(MANIFEST):
+            with place.as_local() as local:
+                copy = Folder(str(local))
+                problem = fault(copy)
+                if problem is None:
+                    yield Here(local=local, state=read_state(copy), broken=tuple(broken))
+                    return
+        else:
+            problem = fault(place)
+        broken.append(f"{name}: {problem}")
+    yield Here(local=None, state=TrainState(step=0), broken=tuple(broken))
 
 
 def newest(folder: Folder) -> Folder | None:

@@ -3,6 +3,7 @@
 Nothing is unpickled. Neither Ray nor Arrow here, so that a benchmark stops and goes on exactly as a worker does.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +32,9 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
             copies[tensor.data_ptr()] = tensor.detach().to("cpu", copy=True).contiguous()
         return copies[tensor.data_ptr()]
 
-    state = optimizer.state_dict()["state"]
-    held = {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
     return Tensors(
         model={name: copy(tensor) for name, tensor in model.state_dict().items()},
-        optimizer={name: copy(tensor) for name, tensor in held.items()},
+        optimizer={name: copy(tensor) for name, tensor in moments(optimizer).items()},
     )
 
 
@@ -51,8 +50,19 @@ def read(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> No
     weights = load_file(folder / MODEL)
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
+    put_moments(optimizer, load_file(folder / OPTIMIZER))
+
+
+def moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's own tensors, by the number of their parameter and their name: "3.exp_avg"."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": tensor for index, entry in state.items() for name, tensor in entry.items()}
+
+
+def put_moments(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Have the optimiser go on with what `moments` gave."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in load_file(folder / OPTIMIZER).items():
+    for key, tensor in tensors.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

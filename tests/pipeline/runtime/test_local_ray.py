@@ -15,8 +15,9 @@ import pytest
 import ray
 from two_nodes import BIN, end_all, environment_of, start_node
 
+from pipeline.cli.quiet_libraries import SETTINGS
 from pipeline.runtime import local_ray
-from pipeline.runtime.cluster import free_port
+from pipeline.runtime.cluster import carried, free_port
 from pipeline.runtime.local_ray import temporary_folder
 from stages.errors import InputError
 
@@ -41,13 +42,18 @@ print(json.dumps({"files": files, "tokens": tokens, "left": os.environ.get("RAY_
 """
 EXISTING = """
 import os, ray
+from pipeline.cli.quiet_libraries import quiet_libraries
 from pipeline.runtime.cluster import cluster
+quiet_libraries(False)
 address = os.environ.pop("RAY_ADDRESS")
+def seen():
+    return os.environ.get("TOKENIZERS_PARALLELISM"), os.environ.get("HF_HUB_VERBOSITY")
 for there in (None, address):
     if there:
-        os.environ["RAY_ADDRESS"] = there
+        os.environ |= {"RAY_ADDRESS": there, "RAY_JOB_CONFIG_JSON_ENV_VAR": os.environ.pop("JOB")}
     with cluster():
-        print(ray.get_runtime_context().gcs_address.endswith(address[address.index(":"):]))
+        joined = ray.get_runtime_context().gcs_address.endswith(address[address.index(":"):])
+        print(joined, *ray.get(ray.remote(seen).remote()))
 """
 CLIENT = """
 import sys
@@ -102,11 +108,22 @@ def test_processes_of_a_local_ray_are_in_no_group_that_the_driver_s_terminal_tel
     assert os.getsid(worker) != os.getsid(0)
 
 
+def test_settings_of_the_libraries_are_carried_to_a_cluster_but_for_those_that_the_job_has_told() -> None:
+    here = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_VERBOSITY": "error", "HOME": "/home/me", "HF_TOKEN": "secret"}
+    both = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_VERBOSITY": "error"}
+    assert carried(here) == both
+    job = {"runtime_env": {"working_dir": "gcs://x", "env_vars": {"HF_HUB_VERBOSITY": "info"}}}
+    assert carried(here | {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job)}) == {"TOKENIZERS_PARALLELISM": "false"}
+    for empty in ("", "{}", '{"runtime_env": null}', '{"runtime_env": {}}'):
+        assert carried(here | {"RAY_JOB_CONFIG_JSON_ENV_VAR": empty}) == both
+
+
 @pytest.mark.slow
 def test_a_cluster_that_is_there_is_joined_with_the_user_s_token_after_a_local_ray_too(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(secrets.token_hex(32))
-    environment = environment_of(token) | {"RAY_raylet_start_wait_time_s": "120"}  # on a busy machine
+    ours = {name: value for name, value in environment_of(token).items() if name not in SETTINGS}
+    environment = ours | {"RAY_raylet_start_wait_time_s": "120"}  # on a busy machine
     started, port = [], free_port()
     home = Path(temporary_folder()) / secrets.token_hex(4)
     home.mkdir()
@@ -118,8 +135,9 @@ def test_a_cluster_that_is_there_is_joined_with_the_user_s_token_after_a_local_r
             assert started[0].poll() is None, log.read_text()
             time.sleep(0.2)
         theirs = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "RAY_ADDRESS": f"127.0.0.1:{port}"}
+        theirs["JOB"] = json.dumps({"runtime_env": {"env_vars": {"HF_HUB_VERBOSITY": "info"}}, "metadata": {}})
         done = program(EXISTING, home=tmp_path, PATH=f"{BIN}:{os.environ['PATH']}", **theirs)
-        assert (done.returncode, done.stdout) == (0, "False\nTrue\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, "False false error\nTrue false info\n"), done.stderr
     finally:
         end_all(started)
         shutil.rmtree(home)

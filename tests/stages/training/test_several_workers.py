@@ -20,7 +20,7 @@ from stages.training.config import TrainConfig
 from stages.training.driver import train
 from stages.training.job import Job, TrainingTask
 from stages.training.loader import Piece, share_of
-from stages.training.worker import rule_of
+from stages.training.start.begin import rule_of
 
 pytestmark = pytest.mark.timeout(900)
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def plain_training(
     assert config.steps is not None
     plan = Plan(shard_rows=tuple(s.rows for s in blocks.shards), global_batch=12, steps=config.steps, seed=SEED)
     job = Job(task=task, config=config, plan=plan, blocks=blocks, folder=blocks.folder, seed=SEED, use_gpu=False)
-    rule = rule_of(job)
+    rule = rule_of(job, blocks.counts())
     share = share_of(blocks, plan, rule, seed=SEED, worker=0, workers=1, first_step=0)
     dtype = dtype_of(config.precision, CPU)
     student = load_model(task.start, dtype, CPU, dropout=config.dropout).train()

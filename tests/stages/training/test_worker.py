@@ -20,7 +20,7 @@ from stages.storage import Folder
 from stages.tokens.blocks import Blocks
 from stages.training.config import TrainConfig
 from stages.training.job import Job, TrainingTask
-from stages.training.worker import compiles_blocks
+from stages.training.start.begin import compiles_blocks
 
 CPU = torch.device("cpu")
 
@@ -71,4 +71,8 @@ def test_compile_without_a_compiler_is_refused_before_anything_is_loaded(
     with pytest.raises(InputError, match=r"no C\+\+ compiler \(no-such-compiler\) on this machine"):
         compiles_blocks(job, torch.device("cpu"))
     assert not compiles_blocks(replace(job, config=replace(config, compile="auto")), torch.device("cpu"))
+    if not torch.cuda.is_available():  # where there is no GPU, Triton cannot compile for one
+        with pytest.raises(InputError, match=r"asks for torch\.compile, and Triton cannot compile here \("):
+            compiles_blocks(job, torch.device("cuda"))
+        assert not compiles_blocks(replace(job, config=replace(config, compile="auto")), torch.device("cuda"))
     assert not compiles_blocks(replace(job, config=replace(config, compile=False)), torch.device("cpu"))

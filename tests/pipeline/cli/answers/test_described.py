@@ -39,7 +39,7 @@ def test_describe_as_json_has_the_keys_that_are_documented(
     made = step(fetch, config.teacher, seeded=False, outside=identity(config.teacher))
     capsys.readouterr()
     found = described(config, capsys)
-    assert list(found) == ["recipe", "workdir", "storage", "stages", "refused", "notices"]
+    assert list(found) == ["recipe", "workdir", "storage", "stages", "cost", "refused", "notices"]
     assert (found["recipe"], found["workdir"], found["storage"]) == ("demo", config.workdir, None)
     assert found["refused"] is None
     assert [stage["stage"] for stage in found["stages"]] == STAGES
@@ -54,6 +54,12 @@ def test_describe_as_json_has_the_keys_that_are_documented(
         "made_with": None,
     }
     assert (corpus["reused"], corpus["why"], corpus["seconds"]) == (False, ["nothing recorded yet"], None)
+    assert [one["what"] for one in found["cost"]] == ["distil", "evaluate", "search"]
+    distil = found["cost"][0]
+    assert list(distil) == ["what", "steps", "tokens", "flops", "at_most", "places"]
+    assert (distil["steps"], distil["tokens"], distil["at_most"]) == (390, 390 * 32 * 128, False)
+    keys = ["device", "workers", "hours", "hours_per_billion_tokens", "why", "measured"]
+    assert [list(place) for place in distil["places"]] == [keys]
     (notice,) = found["notices"]
     assert notice == "mine.yaml does not give teacher.adapt.row_log, distil.row_log: there the default is taken."
 
@@ -63,6 +69,7 @@ def test_describe_as_json_says_what_would_keep_a_run_from_starting(
 ) -> None:
     found = described(config, capsys, "--tokens.block-length", "4096")
     assert "tokens.block_length" in found["refused"]
+    assert found["cost"][0]["tokens"] == 390 * 32 * 4096
     assert [stage["stage"] for stage in found["stages"]] == STAGES
 
 

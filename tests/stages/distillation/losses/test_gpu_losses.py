@@ -99,7 +99,7 @@ def test_compiles_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError("gcc")
 
     monkeypatch.setattr(kernel, "launch", broken)
-    losses_gpu.compiles.cache_clear()
+    losses_gpu.why_not_compiled.cache_clear()
     with pytest.warns(UserWarning, match=r"Triton cannot compile here \(FileNotFoundError: gcc\).*C compiler"):
         assert not losses_gpu.compiles(CPU)
-    losses_gpu.compiles.cache_clear()
+    losses_gpu.why_not_compiled.cache_clear()

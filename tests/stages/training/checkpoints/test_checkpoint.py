@@ -22,13 +22,13 @@ from stages.training.checkpoints.checkpoint import (
     TrainState,
     is_whole,
     keep_only,
-    load,
     look,
     newest,
+    newest_here,
     read_state,
     save,
 )
-from stages.training.checkpoints.snapshot import copied
+from stages.training.checkpoints.snapshot import copied, read
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +71,20 @@ def cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["student", "bert", "untied student", "untied bert"])
-def test_load_gives_back_every_weight_and_moment_and_goes_on_identically(
+def test_what_was_saved_comes_back_with_every_weight_and_moment_and_goes_on_identically(
     kind: str, tmp_path: Path, tokenizer: Folder
 ) -> None:
     model = learner(kind)
     optimizer = optimizer_of(model)
     learn(model, optimizer, range(3))
     state = TrainState(step=3, seconds=1.25, best_loss=0.1 + 0.2, best_step=2, history=({"step": 1, "loss": 1 / 3},))
-    where = save(Folder(str(tmp_path)), state, model, copied(model, optimizer), tokenizer)
+    save(Folder(str(tmp_path)), state, model, copied(model, optimizer), tokenizer)
     fresh = learner(kind, seed=9)
     again = optimizer_of(fresh)
-    assert load(where, fresh, again) == state
+    with newest_here(Folder(str(tmp_path))) as found:
+        assert found.local is not None
+        read(found.local, fresh, again)
+        assert (found.state, found.broken) == (state, ())
     for mine, theirs in zip(fresh.state_dict().items(), model.state_dict().items(), strict=True):
         assert mine[0] == theirs[0]
         assert torch.equal(mine[1], theirs[1])
@@ -214,6 +217,9 @@ def test_look_says_what_is_wrong_with_each_newer_one(tmp_path: Path, tokenizer: 
     cut(tmp_path / "step-00000002" / "model.safetensors")
     found = look(folder)
     assert found.newest == folder / "step-00000001"
+    with newest_here(folder) as here:
+        assert here.local == (folder / "step-00000001").path
+        assert (here.state.step, here.broken) == (1, found.broken)
     assert [line.split(": ")[0] for line in found.broken] == [f"step-0000000{step}" for step in (5, 4, 3, 2)]
     for line, reason in zip(
         found.broken, ("has no manifest", "damaged", "state.json is missing", "model"), strict=True
