@@ -30,10 +30,10 @@ def of_recipe(config: PipelineConfig, *, elsewhere: bool) -> Check:
 
     faults, notices = [], list[str]()
     try:
-        products, fault = foresee(config, Silent(), notices.append)
-        if fault is not None:
-            raise fault
-        if elsewhere and not products.corpus.reused:
+        found = foresee(config, Silent(), notices.append)
+        if found.fault is not None:
+            raise found.fault
+        if elsewhere and not found.products.corpus.reused:
             check_seen_everywhere(config)
         if config.pretrain is None or config.until != "teacher":
             faults += without_room(config)

@@ -157,6 +157,7 @@ def headline(report: RunReport) -> Rows:
         (f"of its top-1 kept at {at} of held-out text", f"{report.kept_top1:.1%}"),
         ("of its size", f"{report.size_ratio:.1%}"),
         ("its speed, on a CPU", f"{report.speedup:.2f} ×"),
+        *([] if tasks else [("of its first guesses are the teacher’s too", f"{report.agreement:.1%}")]),
     ]
 
 
