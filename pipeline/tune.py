@@ -29,6 +29,7 @@ from pipeline.tracking.store import URI_VARIABLE, store_of
 from pipeline.tuning.budget import budget_of
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.confirming.paired_test import POWER, power
+from pipeline.tuning.extension.earlier import earlier_search
 from pipeline.tuning.space import check_objective, paper_point
 from pipeline.tuning.stage import Searching, step_of
 from pipeline.tuning.tables.board import Board
@@ -69,6 +70,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         console.reused(found)
         show(found.artifact, config, console)
         return found.artifact
+    earlier = None if found.reused else begun_as(config, console)
     told = about(config, found, workdir, before)
     with (
         cluster(console.verbose, state=True),
@@ -98,7 +100,7 @@ def _tune(config: PipelineConfig, workdir: Path, console: Console, stop: StopSig
         parts = halves(ready.blocks.artifact)
         if warning := too_few(config.tune.confirm_seeds):
             console.say(warning)
-        searching = Searching(ready=ready, budget=budget, board=board, live=live, halves=parts)
+        searching = Searching(ready=ready, budget=budget, board=board, live=live, halves=parts, earlier=earlier)
         made = step_of(replace(step, watch=board), searching.search, config, ready)
         search = made.artifact
         if made.reused:
@@ -138,6 +140,17 @@ def planned(config: PipelineConfig) -> StageResult[Search]:
     """The search as it is recorded, or a promise of it."""
     step = plan_of(config)
     return step_of(step, Searching.search, config, prepared(step, config))
+
+
+def begun_as(config: PipelineConfig, console: Console) -> Folder | None:
+    """The folder of a finished search of fewer trials from which this one goes on, if there is one."""
+    plan = plan_of(config)
+    earlier = earlier_search(plan, config, prepared(plan, config))
+    if earlier is None:
+        return None
+    there = earlier.artifact
+    console.say(f"goes on from search {there.mlflow_run_id}: {there.trials} of {config.tune.trials} trials are there.")
+    return earlier.folder
 
 
 def plan_of(config: PipelineConfig) -> Reuse:

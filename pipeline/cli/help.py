@@ -43,7 +43,7 @@ PEOPLE_SET = {
         "distil.precision",
     ),
     "tune, for `distil tune`": ("tune.trials", "tune.temperature", "tune.spend", "tune.confirm_seeds"),
-    "evaluate, publish": ("evaluate.blocks", "publish.name"),
+    "evaluate, publish": ("evaluate.blocks", "evaluate.tasks", "evaluate.baselines", "publish.name", "publish.gate"),
     "tracking, in MLflow": ("tracking.uri", "tracking.experiment"),
 }
 """By stage; `--help-all` shows the rest too."""

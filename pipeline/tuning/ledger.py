@@ -97,6 +97,15 @@ class Ledger:
     def __getitem__(self, number: int) -> Trial:
         return self._trials[number]
 
+    @property
+    def next_number(self) -> int:
+        """Of the trial that begins next."""
+        return max(self._trials, default=-1) + 1
+
+    def take(self, trial: Trial) -> None:
+        """Write down a trial of another ledger, under its number."""
+        self._write(trial)
+
     def begin(
         self,
         setting: Mapping[str, Scalar],
@@ -106,8 +115,9 @@ class Ledger:
         confirms: int | None = None,
     ) -> Trial:
         """Write down the next trial, before it starts."""
-        number = max(self._trials, default=-1) + 1
-        trial = Trial(number=number, setting=dict(setting), point=dict(point or {}), seed=seed, confirms=confirms)
+        trial = Trial(
+            number=self.next_number, setting=dict(setting), point=dict(point or {}), seed=seed, confirms=confirms
+        )
         return self._write(trial)
 
     def started(self, number: int, run_id: str | None) -> Trial:

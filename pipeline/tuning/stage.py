@@ -14,6 +14,7 @@ from pipeline.tuning.budget import Budget
 from pipeline.tuning.concurrency import concurrency
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.confirming.race import confirmations, fresh_seeds, race
+from pipeline.tuning.extension.take_over import CONFIRMATIONS, TRIALS, take_confirmations, take_trials
 from pipeline.tuning.figures.plots import figures
 from pipeline.tuning.ledger import Ledger, Trial
 from pipeline.tuning.search import repeat
@@ -52,6 +53,8 @@ class Searching:
     live: LiveRun
     halves: tuple[Blocks, Blocks]
     """The blocks, to be scored on the half of the held-out text that is for trials, and on that for confirming."""
+    earlier: Folder | None = None
+    """A finished search of fewer trials, from which this one goes on."""
 
     @stage(name=STAGE, version=2)
     def search(self, config: Searched, teacher: Teacher, blocks: Blocks, context: StageContext) -> Search:
@@ -60,10 +63,12 @@ class Searching:
         Raises RuntimeError where no trial, or no run of the paper's setting, came to an end.
         """
         work, objective = context.folder / "work", config.tune.objective
-        trials = Ledger(context.folder / "trials", self.board.show)
+        trials = Ledger(context.folder / TRIALS, self.board.show)
         children = Children(self.live, hardware=hardware())
         over = False
         try:
+            if self.earlier is not None:
+                take_trials(self.earlier, trials, children)
             for trial in trials.trials:
                 if trial.is_over:  # a kill may have come between the ledger and MLflow
                     children.ended(trial)
@@ -73,7 +78,9 @@ class Searching:
             chosen = [trials[0], *candidates(trials.trials, objective)]
             seeds = fresh_seeds(context.seed, config.tune.confirm_seeds)
             most = len(chosen) * len(seeds)
-            runs = Ledger(context.folder / "confirmations", lambda all: self.board.confirm(all, most))
+            runs = Ledger(context.folder / CONFIRMATIONS, lambda all: self.board.confirm(all, most))
+            if self.earlier is not None:
+                take_confirmations(self.earlier, runs, [trial.number for trial in chosen], children)
             task = self.task(config, work / "confirmations", self.halves[1])
             race(runs, chosen, seeds, objective, lambda waiting: repeat(task, runs, waiting, trials, children))
             over = True
@@ -88,7 +95,7 @@ class Searching:
         """Give MLflow what it lacks of a search that is over: it was away, or the driver was killed, at the end."""
         children = Children(self.live, hardware=hardware())
         try:
-            for kind in ("trials", "confirmations"):
+            for kind in (TRIALS, CONFIRMATIONS):
                 for trial in Ledger(folder / kind).trials:
                     children.ended(trial)
         finally:

@@ -268,6 +268,31 @@ def test_run_from_the_search_has_its_setting_and_says_where_it_is_from(searched:
     assert kept.distil.temperature == search.verdict.winner.setting["temperature"]
 
 
+def test_tune_of_more_trials_goes_on_from_those_that_are_there(searched: Searched, tmp_path: Path) -> None:
+    """In a storage of its own: a search that is found would be gone on from by others too."""
+    workdir = Path(searched.config.workdir)
+    shutil.copytree(workdir, tmp_path / "work")
+    more = replace(searched.config, workdir=str(tmp_path / "work"))
+    found = tune(replace(more, tune=replace(more.tune, trials=4)), console(tmp_path / "out.txt"))
+    first = searched.search
+    said = (tmp_path / "out.txt").read_text()
+    assert f"goes on from search {first.mlflow_run_id}: 3 of 4 trials are there." in said
+    assert found.mlflow_run_id != first.mlflow_run_id
+    assert (found.trials, found.tokens_spent >= first.tokens_spent) == (4, True)
+    trials, before = Ledger(found.folder / "trials").trials, searched.ledgers[0].trials
+    assert [replace(trial, run_id=None) for trial in trials[:3]] == [replace(trial, run_id=None) for trial in before]
+    assert trials[3].seconds > 0
+    made = children(searched.config, found.mlflow_run_id)
+    assert [run.info.run_id for run in made] == [trial.run_id for trial in trials]
+    assert {run.info.status for run in made} <= {"FINISHED", "FAILED"}
+    for trial, run in zip(trials, made, strict=True):
+        history = client(searched.config).get_metric_history(run.info.run_id, "heldout_mlm_loss")
+        assert [point.step for point in history] == [report.step for report in trial.reports]
+    assert len(children(searched.config, first.mlflow_run_id)) == 3
+    paper = [one for one in Ledger(found.folder / "confirmations").trials if one.confirms == 0]
+    assert [one.reports for one in paper] == [one.reports for one in searched.ledgers[1].trials if one.confirms == 0]
+
+
 def test_tune_bad_input_is_refused_before_anything_is_written(config: PipelineConfig, tmp_path: Path) -> None:
     fresh = replace(config, workdir=str(tmp_path / "new"))
     narrow = replace(fresh.tune, also=(Dimension(field="mask_rate", low=0.1, high=0.2),))
