@@ -120,7 +120,9 @@ def write_documents(
     made = _made_before(finished, context.folder)
     done, total = sum(rows[task]["amount"] for task in made), sum(row["amount"] for row in rows)
     if made:
-        context.on_notice(f"corpus: {len(made):,} of {len(rows):,} tasks had been finished before; the others follow.")
+        context.on_notice(
+            f"corpus: {len(made):,} of {len(rows):,} tasks had been finished before and are not run again."
+        )
         context.on_progress(done, total, unit)
     left = [{**row, "task": task} for task, row in enumerate(rows) if task not in made]
     arguments = {"read": read, "rules": rules, "folder": context.folder, "finished": finished}

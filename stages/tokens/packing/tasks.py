@@ -75,7 +75,7 @@ def pack_all(work: Work, context: StageContext) -> Iterator[tuple[str, Packed]]:
         yield work.names[task], from_text(text)
     if done:
         context.on_notice(
-            f"tokens: {len(done):,} of {len(work.names):,} shards had been packed before; the others follow."
+            f"tokens: {len(done):,} of {len(work.names):,} shards had been packed before and are not packed again."
         )
     left = [task for task in range(len(work.names)) if task not in done]
     if not left:

@@ -36,7 +36,7 @@ def test_gather_goes_on_with_the_tasks_that_had_not_ended(ray_session: None, tmp
     file.write_text("\n".join(ROWS))
     os.utime(file, ns=(10**18, 10**18))
     made = gathered(out, told, paths=(str(file),))
-    assert told == ["corpus: 3 of 4 tasks had been finished before; the others follow."]
+    assert told == ["corpus: 3 of 4 tasks had been finished before and are not run again."]
     kept = [name for name in os.listdir(out / "train") if (out / "train" / name).stat().st_mtime_ns == ended.get(name)]
     assert len(kept) >= 3
     assert {name[:10] for name in kept} == {"part-00000", "part-00001", "part-00002"}

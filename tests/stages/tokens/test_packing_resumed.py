@@ -36,7 +36,7 @@ def test_pack_goes_on_with_the_shards_that_were_not_packed(ray_session: None, tm
     whole = last.read_bytes()
     last.unlink()
     made = pack(CONFIG, corpus, source, context)
-    assert told[0] == "tokens: 3 of 4 shards had been packed before; the others follow."
+    assert told[0] == "tokens: 3 of 4 shards had been packed before and are not packed again."
     assert ended == {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out" / "train").iterdir()}
     assert last.read_bytes() == whole
     assert (made.tokens, made.unknown_words, made.heldout_digest) == (
