@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.cli.arguments import Assignments, config_of
-from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Tune
+from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Task, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 from pipeline.config.redaction import redacted
@@ -25,6 +25,8 @@ def act(command: Any, fields: Assignments) -> None:
             _describe(command, fields)
         case Evaluate():
             _evaluate(command, fields)
+        case Task():
+            _task(command, fields)
         case Doctor():
             _doctor(command, fields)
         case Runs():
@@ -54,6 +56,16 @@ def _evaluate(command: Evaluate, fields: Assignments) -> None:
     config = config_to_evaluate(command, fields)
     from pipeline.cli.console import Console
     from pipeline.run import run
+
+    run(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _task(command: Task, fields: Assignments) -> None:
+    from pipeline.classifier.asked import config_of_task
+
+    config = config_of_task(command, fields)
+    from pipeline.classifier.run import run
+    from pipeline.cli.console import Console
 
     run(config, Console(verbose=command.verbose), refresh=command.refresh)
 

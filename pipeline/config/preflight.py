@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.config.schema import PipelineConfig
 from pipeline.config.secrets import check_secrets
@@ -15,6 +15,7 @@ from stages.distillation.data.data_order import Plan
 from stages.distillation.families.family import CAUSAL
 from stages.distillation.families.table import family_of
 from stages.errors import ConfigError
+from stages.storage import Folder
 from stages.teacher.fitness import preflight as teacher
 from stages.tokens.packing.words import check_words
 from stages.training.driver import gpu_wanted
@@ -35,7 +36,19 @@ def preflight(config: PipelineConfig) -> None:
     check_tracking(config.tracking, workers_elsewhere=False)
 
 
-def check_storage(config: PipelineConfig) -> None:
+class Stored(Protocol):
+    """A config that says where a run is kept."""
+
+    @property
+    def storage(self) -> str | None:
+        """A folder that every machine sees, where one is given."""
+
+    @property
+    def root(self) -> Folder:
+        """The folder under which every stage keeps its own."""
+
+
+def check_storage(config: Stored) -> None:
     """Whether `storage`, where it is given, is an address by which everything below it can be named and written."""
     if config.storage is None:
         return

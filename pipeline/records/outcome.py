@@ -37,7 +37,7 @@ from stages.tokens.blocks import Blocks
 from stages.training.checkpoints import checkpoint
 
 
-def interrupted(config: PipelineConfig, workdir: Path) -> RunFile | None:
+def interrupted(config: object, workdir: Path) -> RunFile | None:
     """The run that was begun in this workdir with this very config and has not come to its end; None for none."""
     file, before = workdir / CONFIG, read_run(workdir)
     same = file.exists() and file.read_text(encoding="utf-8") == to_yaml(config)

@@ -7,6 +7,7 @@ are in the resolved config, and so in config.yaml, in MLflow and in the records.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from pipeline.config.schema import PipelineConfig, from_yaml
@@ -45,19 +46,7 @@ def pinned(
     does not have.
     """
     known = dict(read(workdir).commits)
-    before = dict(known)
-
-    def commit(name: HubName) -> str:
-        key = f"{name.kind} {name.name}@{name.revision}"
-        if not is_commit(name.revision) and (refresh or key not in known):
-            found = _resolved(name, before.get(key), say)
-            if found is None:
-                return name.revision
-            known[key] = found
-            if before.get(key, found) != found:
-                say(f"{name}: {name.revision} has moved on the hub, from {before[key][:12]} to {found[:12]}.")
-        return known.get(key, name.revision)
-
+    commit = partial(_commit, known=known, before=dict(known), say=say, refresh=refresh)
     corpus, teacher = config.corpus, config.teacher
     if corpus.source == "datasets":
         names = {path: datasets.on_hub(path) for path in corpus.paths}
@@ -67,6 +56,15 @@ def pinned(
     if config.pretrain is None and model is not None and not _fetched_before_pins(config, workdir, refresh):
         teacher = replace(teacher, revision=commit(model))
     return replace(config, corpus=corpus, teacher=teacher), Pins(commits=known)
+
+
+def pinned_model(
+    name: HubName, workdir: Path, say: Callable[[str], None], *, refresh: bool = False
+) -> tuple[str, Pins]:
+    """(the commit of one model, or its revision where nobody knows; all the commits known in `workdir`)."""
+    known = dict(read(workdir).commits)
+    found = _commit(name, known=known, before=dict(known), say=say, refresh=refresh)
+    return found, Pins(commits=known)
 
 
 def read(workdir: Path) -> Pins:
@@ -81,6 +79,21 @@ def read(workdir: Path) -> Pins:
     if not isinstance(data, dict) or not all(isinstance(commit, str) for commit in data.values()):
         raise InputError(f"{file} holds no commits by name: remove it, and the hub is asked anew.")
     return Pins(commits=data)
+
+
+def _commit(
+    name: HubName, *, known: dict[str, str], before: dict[str, str], say: Callable[[str], None], refresh: bool
+) -> str:
+    """The commit that is known, or found out now and put there."""
+    key = f"{name.kind} {name.name}@{name.revision}"
+    if not is_commit(name.revision) and (refresh or key not in known):
+        found = _resolved(name, before.get(key), say)
+        if found is None:
+            return name.revision
+        known[key] = found
+        if before.get(key, found) != found:
+            say(f"{name}: {name.revision} has moved on the hub, from {before[key][:12]} to {found[:12]}.")
+    return known.get(key, name.revision)
 
 
 def _resolved(name: HubName, before: str | None, say: Callable[[str], None]) -> str | None:

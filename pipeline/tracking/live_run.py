@@ -126,17 +126,17 @@ class LiveRun:
     def log_model(
         self, published: "Published", report: "Report", *, name: str, score: Score, lower_on: LowerOn | None = None
     ) -> PublishedModel:
-        """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better.
+        """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better. `score`
+        is called only where the champion was scored on other held-out text, `lower_on` where all else is won."""
+        made = {"published": published, "report": report, "name": name, "score": score, "lower_on": lower_on}
+        return self.registered(partial(register, **made))
 
-        `score` is called only where the champion was scored on other held-out text, `lower_on` where all else is won.
-        A server that is away is waited for. Raises `MlflowAway` where it does not come back, and what MLflow raises: a
-        model that is not registered is not published.
-        """
+    def registered(self, act: Callable[[Any, Any, str], PublishedModel]) -> PublishedModel:
+        """What `act(mlflow, client, run id)` makes. A server that is away is waited for. Raises `MlflowAway` where it
+        does not come back, and what MLflow raises: a model that is not registered is not published."""
         self._be_there("the model", PATIENCE)
         try:
-            return register(
-                self._mlflow, self._client, self.run_id, published, report, name=name, score=score, lower_on=lower_on
-            )
+            return act(self._mlflow, self._client, self.run_id)
         except Exception:
             self._be_there("the model", QUIET)  # else it went away meanwhile, and that is the reason
             raise

@@ -8,7 +8,7 @@ Where the config names tasks for its gate, a candidate that is better on held-ou
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -76,7 +76,8 @@ def register(
         "heldout_mlm_loss": f"{report.student.mlm_loss:.6f}",
         "heldout_top1": f"{report.student.top1:.6f}",
     }
-    version = _same(mlflow, client, name, tags) or _new(mlflow, client, run_id, published, name, tags, losses)
+    version = same_version(mlflow, client, name, tags, ("weights", "heldout_digest"))
+    version = version or _new(client, run_id, published, name, tags, losses)
     client.set_registered_model_alias(name, CANDIDATE, version.version)
     is_champion, verdict = _judge(mlflow, client, name, version, losses, score, lower_on)
     if is_champion:
@@ -97,9 +98,9 @@ def model_folder(mlflow: Any, name: str, version: str | int) -> Iterator[Path]:
         yield whole / "model"
 
 
-def _same(mlflow: Any, client: Any, name: str, tags: dict[str, str]) -> Any:
-    """The version with these weights, scored on this text, whose files are there; None if there is none."""
-    keys = ("weights", "heldout_digest")
+def same_version(mlflow: Any, client: Any, name: str, tags: dict[str, str], keys: Sequence[str]) -> Any:
+    """The version that has these of the `tags`, such as its weights and the text that it was scored on, and whose files
+    are there; None if there is none."""
     versions = client.search_model_versions(f"name = '{name}'")
     same = (v for v in versions if all(v.tags.get(key) == tags[key] for key in keys))
     return next((v for v in same if _has_files(mlflow, name, v.version)), None)
@@ -113,46 +114,52 @@ def _has_files(mlflow: Any, name: str, version: str) -> bool:
         return False
 
 
-def _new(
-    mlflow: Any, client: Any, run_id: str, published: "Published", name: str, tags: dict[str, str], losses: bytes
-) -> Any:
+def _new(client: Any, run_id: str, published: "Published", name: str, tags: dict[str, str], losses: bytes) -> Any:
     """Log the model into the run, with its losses beside it, and make a version of it."""
+    from stages.distillation.families.table import family_of
+    from stages.models import model_in
+    from stages.tokens.loading import load_tokenizer
+
     where = f"losses/{tags['weights'][:12]}-{tags['heldout_digest']}"
+    log_file(client, run_id, where, "losses.npz", losses)
+    with published.folder.as_local() as folder:
+        model, tokenizer = model_in(folder), load_tokenizer(folder)
+        task = family_of(model.config).objective.pipeline_tag
+        info = log_parts({"model": model, "tokenizer": tokenizer}, name, task, tags)
+    return new_version(client, run_id, info, name, tags | {"losses": f"{where}/losses.npz"})
+
+
+def log_file(client: Any, run_id: str, where: str, name: str, content: bytes) -> None:
+    """A file into the folder `where` of a run."""
     with TemporaryDirectory() as folder:
-        (Path(folder) / "losses.npz").write_bytes(losses)
-        client.log_artifact(run_id, str(Path(folder) / "losses.npz"), where)
-    info = _log(mlflow, published, name, tags)
+        (Path(folder) / name).write_bytes(content)
+        client.log_artifact(run_id, str(Path(folder) / name), where)
+
+
+def new_version(client: Any, run_id: str, info: Any, name: str, tags: dict[str, str]) -> Any:
+    """A version of what was logged, under a name that is made where it is new."""
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    return client.create_model_version(
-        name, info.model_uri, run_id, tags={**tags, "losses": f"{where}/losses.npz"}, model_id=info.model_id
-    )
+    return client.create_model_version(name, info.model_uri, run_id, tags=tags, model_id=info.model_id)
 
 
-def _log(mlflow: Any, published: "Published", name: str, tags: dict[str, str]) -> Any:
-    """Log the folder as a transformers model: parts rather than a pipeline and requirements by name, because
+def log_parts(parts: dict[str, Any], name: str, task: str, tags: dict[str, str]) -> Any:
+    """Log a transformers model and its tokenizer: parts rather than a pipeline and requirements by name, because
     inferring either wants torchvision."""
     import mlflow.transformers as flavor
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    from stages.distillation.families.table import family_of
-    from stages.models import model_in
-    from stages.tokens.loading import load_tokenizer
-
     text = Schema([ColSpec("string")])
-    with published.folder.as_local() as folder:
-        model = model_in(folder)
-        parts = {"model": model, "tokenizer": load_tokenizer(folder)}
-        return flavor.log_model(
-            parts,
-            name=name,
-            task=family_of(model.config).objective.pipeline_tag,
-            signature=ModelSignature(inputs=text, outputs=text),
-            pip_requirements=[f"{package}=={installed(package)}" for package in ("torch", "transformers")],
-            model_card=None,
-            tags=tags,
-        )
+    return flavor.log_model(
+        parts,
+        name=name,
+        task=task,
+        signature=ModelSignature(inputs=text, outputs=text),
+        pip_requirements=[f"{package}=={installed(package)}" for package in ("torch", "transformers")],
+        model_card=None,
+        tags=tags,
+    )
 
 
 def _judge(

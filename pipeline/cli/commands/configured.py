@@ -7,6 +7,9 @@ import tyro
 
 from pipeline.cli.commands.options import A_RUN, ConfigFile, Flag, Json, Recipe, Refresh, Search, Verbose
 
+_Text = Annotated[str | None, tyro.conf.arg(metavar="VALUE")]
+_A_CLASSIFIER = "A folder, or a name on the hub, of a model that was fine-tuned for classes or a number."
+_A_TASK = "A standard task such as sst2, or a file such as mine.csv:text=question,label=intent."
 _TAUGHT = (
     "The student is fine-tuned once more, on what the fine-tuned teacher says beside the labels; weights and "
     "temperature are `evaluate.second_step`."
@@ -70,6 +73,40 @@ class Evaluate:
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN", help=A_RUN)] = "latest"
     second_step: Annotated[Flag, tyro.conf.arg(help=_TAUGHT)] = False
+    refresh: Refresh = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Make a model that was fine-tuned for a task smaller, with the task's labels at hand; publishes and registers it.
+
+    `distil task MODEL sst2`, `distil task ./mine mine.csv:text=question,label=intent` (docs/tasks.md). The student has
+    some of the model's blocks and its head, and learns from the labels and from what the model says. Several learning
+    rates, epochs or seeds are tried, and the best on a part of train is kept. Further fields are given by their names,
+    such as --fine-tuning.batch 16, --tracking.uri or --publish.license.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help=_A_CLASSIFIER)]
+    task: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK", help=_A_TASK)]
+    layers: _Text = None
+    """The model's blocks that the student keeps: alternate (the default), released, how many, or which: 0,2,5."""
+    name: _Text = None
+    """What it is registered as; the model's name and the task's by default."""
+    workdir: _Text = None
+    """For the report, the models and the records; runs/NAME by default."""
+    epochs: _Text = None
+    """Passes over train; several with commas are tried (3)."""
+    learning_rate: _Text = None
+    """Its peak; several with commas are tried (2e-5,5e-5,1e-4)."""
+    seeds: _Text = None
+    """Students that are fine-tuned in the best setting (3)."""
+    alpha: _Text = None
+    """Weight of what the model says, the labels having the rest (0.5)."""
+    temperature: _Text = None
+    """Of the softened cross-entropy between the two (2)."""
+    train_examples: _Text = None
+    """At most, drawn by the seed; all by default."""
     refresh: Refresh = False
     verbose: Verbose = False
 

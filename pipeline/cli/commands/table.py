@@ -4,7 +4,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
-from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Tune
+from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Task, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 
@@ -13,6 +13,7 @@ Command = (
     | Annotated[Tune, tyro.conf.subcommand("tune")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Task, tyro.conf.subcommand("task")]
     | Annotated[Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[Runs, tyro.conf.subcommand("runs")]
     | Annotated[Compare, tyro.conf.subcommand("compare")]
@@ -36,5 +37,5 @@ def options(kind: type) -> dict[str, bool]:
 
 CONFIGURED = tuple(name for name, kind in COMMANDS.items() if "recipe" in get_type_hints(kind))
 """Those that take a config, and its fields."""
-FIELDED = (*CONFIGURED, "evaluate")
+FIELDED = (*CONFIGURED, "evaluate", "task")
 """Those whose options may be fields of a config: their own one, or a run's."""

@@ -1,9 +1,9 @@
 """Fine-tunings as Ray tasks: as many at once as there is room for, each recorded as it ends."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -15,6 +15,7 @@ from stages.tasks.comparison.work import Outcome, work
 from stages.tasks.config import FineTuningConfig
 from stages.tasks.examples import Labelled
 
+T = TypeVar("T")
 _POLL = 0.5
 """Seconds between two looks at whether to stop."""
 
@@ -64,32 +65,51 @@ def run_fits(bench: Bench, fits: Sequence[Fit], on_done: Callable[[], None]) -> 
     """
     found: dict[Fit, Outcome] = {}
     waiting: dict[Any, Fit] = {}
-    remote = ray.remote(num_cpus=bench.config.cpus, num_gpus=min(1, ray.cluster_resources().get("GPU", 0)))(work)
+    task = remote(bench.config, work)
     for fit in fits:
         outcome = recorded(bench, fit)
         if outcome is None:
-            waiting[_begin(bench, remote, fit)] = fit
+            waiting[_begin(bench, task, fit)] = fit
         else:
             found[fit] = outcome
             on_done()
-    try:
-        while waiting:
-            ready, _ = ray.wait(list(waiting), timeout=_POLL)
-            if not ready and bench.context.should_stop():
-                raise Stopped("fine-tuning was asked to stop")
-            for reference in ready:
-                fit = waiting.pop(reference)
-                found[fit] = _taken(bench, fit, reference)
-                on_done()
-    finally:
-        for reference in waiting:
-            ray.cancel(reference)
+    for fit, reference in as_they_end(waiting, bench.context):
+        found[fit] = _taken(bench, fit, reference)
+        on_done()
     return found
 
 
-def _begin(bench: Bench, remote: Any, fit: Fit) -> Any:
+def as_they_end(waiting: dict[Any, T], context: StageContext) -> Iterator[tuple[T, Any]]:
+    """(what it is, its reference) for each of Ray's tasks, when it has ended; `waiting` is emptied by it. What is left
+    is cancelled where one failed, and where the context says to stop, which raises `Stopped`."""
+    try:
+        while waiting:
+            ready, _ = ray.wait(list(waiting), timeout=_POLL)
+            if not ready and context.should_stop():
+                raise Stopped("fine-tuning was asked to stop")
+            for reference in ready:
+                yield waiting.pop(reference), reference
+    finally:
+        for reference in waiting:
+            ray.cancel(reference)
+
+
+def taken(reference: Any) -> Any:
+    """What a task came to; raises what it raised, an `InputError` whole."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:
+        raise unwrap(error) from error
+
+
+def remote(config: FineTuningConfig, function: Callable[..., Any]) -> Any:
+    """`function` as one of Ray's tasks, with the CPUs of a fine-tuning and a GPU where there are any."""
+    return ray.remote(num_cpus=config.cpus, num_gpus=min(1, ray.cluster_resources().get("GPU", 0)))(function)
+
+
+def _begin(bench: Bench, task: Any, fit: Fit) -> Any:
     taught_as = "" if fit.taught_by is None else f"{bench.key(fit.taught_by)}.npy"
-    return remote.remote(
+    return task.remote(
         fit,
         bench.references[fit.task],
         bench.config,
@@ -101,10 +121,7 @@ def _begin(bench: Bench, remote: Any, fit: Fit) -> Any:
 
 def _taken(bench: Bench, fit: Fit, reference: Any) -> Outcome:
     """An outcome, written down before anything else is done."""
-    try:
-        outcome: Outcome = ray.get(reference)
-    except ray.exceptions.RayError as error:
-        raise unwrap(error) from error
+    outcome: Outcome = taken(reference)
     about = {"task": fit.task, "model": fit.candidate.name, "seed": fit.seed, "inner": fit.inner}
     plain = about | {"setting": asdict(fit.setting)} | asdict(outcome)
     bench.kept.write_bytes(f"{bench.key(fit)}.json", json.dumps(plain).encode())

@@ -43,12 +43,8 @@ def work(
     """Fine-tune and score. `said`: the folder in which what a teacher said lies, or is kept: of this one as `keep_as`
     where it keeps it, of its teacher as `taught_as`."""
     started = time.monotonic()
-    torch.set_num_threads(config.cpus if not torch.cuda.is_available() else os.cpu_count() or 1)
-    keep_freed_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype_of(config.precision, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-    arithmetic = Arithmetic(device=device, dtype=dtype, scaler=scaler)
+    arithmetic = arithmetic_of(config)
+    device = arithmetic.device
     train, asked = labelled.train, labelled.dev
     if fit.inner:
         learn_rows, score_rows = inner_rows(len(train), config)
@@ -80,6 +76,16 @@ def work(
     scores = tuple(score(metric, asked, predicted, classes=labelled.classes) for metric in labelled.task.metrics)
     plain = predicted.tolist() if isinstance(predicted, np.ndarray) else predicted
     return Outcome(scores=scores, predicted=plain, cut=inputs.cut, seconds=time.monotonic() - started)
+
+
+def arithmetic_of(config: FineTuningConfig) -> Arithmetic:
+    """This process's device, a GPU where it has one, in the precision asked for; and as many threads as it may use."""
+    torch.set_num_threads(config.cpus if not torch.cuda.is_available() else os.cpu_count() or 1)
+    keep_freed_memory()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype_of(config.precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
+    return Arithmetic(device=device, dtype=dtype, scaler=scaler)
 
 
 def _folder(said: Folder | None) -> Folder:

@@ -48,6 +48,11 @@ def scale_of(kind: Kind, labels: NDArray[Any]) -> Scale:
     return Scale(mean=float(labels.mean()), spread=float(labels.std()) or 1.0)
 
 
+def in_spread(said: NDArray[np.float32], scale: Scale) -> NDArray[np.float32]:
+    """Numbers as distances from train's mean in its spread; of classes and the like, with no scale, what they were."""
+    return ((said - scale.mean) / scale.spread).astype(np.float32)
+
+
 def fine_tune(
     model: PreTrainedModel,
     inputs: Inputs,
@@ -58,8 +63,12 @@ def fine_tune(
     pad: int,
     arithmetic: Arithmetic,
     taught: Taught | None = None,
+    plain_numbers: bool = False,
 ) -> None:
-    """Teach `model`, in place, the answers beside `inputs`; and, with `taught`, what a teacher said to them too."""
+    """Teach `model`, in place, the answers beside `inputs`; and, with `taught`, what a teacher said to them too.
+
+    `plain_numbers`: the model's head says a number as it is, and goes on to; what was `taught` is `in_spread`.
+    """
     model.train()
     steps = setting.epochs * math.ceil(len(inputs) / setting.batch)
     optimizer = adamw(model, learning_rate=setting.learning_rate, weight_decay=setting.weight_decay)
@@ -70,6 +79,8 @@ def fine_tune(
             torch.manual_seed(dropout_seed(seed, step, 0))
             with arithmetic.autocast():
                 outputs = outputs_of(model, batch, kind)
+            if plain_numbers:
+                outputs = (outputs - scale.mean) / scale.spread
             loss = loss_of(outputs, batch, kind, scale)
             if taught is not None:
                 loss = (1 - taught.alpha) * loss + taught.alpha * taught_loss(outputs, batch, kind, inputs, taught)

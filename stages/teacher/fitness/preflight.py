@@ -46,7 +46,7 @@ def check(config: TeacherConfig) -> Any:
     student can be made of. `fetch` looks once more at what was loaded.
     """
     if is_folder(config):
-        _check_folder(Path(source_of(config)).expanduser())
+        check_folder(Path(source_of(config)).expanduser())
     folder = place_of(config)
     found = read_config(config, folder)
     accept(found)
@@ -64,7 +64,8 @@ def read_config(config: TeacherConfig, folder: Path | None) -> Any:
         raise InputError(unreachable(config, error)) from error
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` where a folder has not all the files of a model, or some that are none."""
     if not folder.is_dir():
         raise InputError(f"teacher.model {folder} is no folder; give a folder with config.json, or a hub name.")
     there = {path.name for path in folder.iterdir()}

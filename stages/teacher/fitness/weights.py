@@ -74,9 +74,10 @@ def check_shape(config: Any, model: str) -> None:
         )
 
 
-def compare(shapes: Mapping[str, Shape], config: Any) -> Fit:
-    """What the weights of these shapes are to the model that `config` describes."""
-    model = _empty(config)
+def compare(shapes: Mapping[str, Shape], config: Any, auto_class: Any = None) -> Fit:
+    """What the weights of these shapes are to the model that `config` describes, with the head of transformers'
+    `auto_class`; None: the one of its family's objective."""
+    model = _empty(config, auto_class)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)}
     found = {_renamed(name, f"{model.base_model_prefix}.", wanted): shape for name, shape in shapes.items()}
     misfits = ((name, found[name], shape) for name, shape in wanted.items() if found.get(name, shape) != shape)
@@ -88,17 +89,17 @@ def compare(shapes: Mapping[str, Shape], config: Any) -> Fit:
     )
 
 
-def loaded(info: Mapping[str, Any], config: Any) -> Fit:
+def loaded(info: Mapping[str, Any], config: Any, auto_class: Any = None) -> Fit:
     """The same by what `from_pretrained` says of its loading (`output_loading_info`)."""
     misfits = ((name, tuple(here), tuple(wanted)) for name, here, wanted in sorted(info["mismatched_keys"]))
     missing, surplus = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
-    return _fit(_empty(config), missing=missing, misfits=misfits, surplus=surplus)
+    return _fit(_empty(config, auto_class), missing=missing, misfits=misfits, surplus=surplus)
 
 
-def _empty(config: Any) -> Any:
+def _empty(config: Any, auto_class: Any) -> Any:
     """The model that `config` describes, without memory for its weights."""
     with torch.device("meta"):
-        return family_of(config).objective.auto_class.from_config(copy.deepcopy(config))
+        return (auto_class or family_of(config).objective.auto_class).from_config(copy.deepcopy(config))
 
 
 def _fit(
