@@ -128,8 +128,8 @@ class LiveRun:
     ) -> PublishedModel:
         """Log and register the published model as `name`: it becomes @candidate, and @champion if it is better. `score`
         is called only where the champion was scored on other held-out text, `lower_on` where all else is won."""
-        made = {"published": published, "report": report, "name": name, "score": score, "lower_on": lower_on}
-        return self.registered(partial(register, **made))
+        asked = partial(register, published=published, report=report, name=name, score=score, lower_on=lower_on)
+        return self.registered(asked)
 
     def registered(self, act: Callable[[Any, Any, str], PublishedModel]) -> PublishedModel:
         """What `act(mlflow, client, run id)` makes. A server that is away is waited for. Raises `MlflowAway` where it
