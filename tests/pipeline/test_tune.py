@@ -268,6 +268,7 @@ def test_run_from_the_search_has_its_setting_and_says_where_it_is_from(searched:
     assert kept.distil.temperature == search.verdict.winner.setting["temperature"]
 
 
+@pytest.mark.slow  # a trial and its confirmations more
 def test_tune_of_more_trials_goes_on_from_those_that_are_there(searched: Searched, tmp_path: Path) -> None:
     """In a storage of its own: a search that is found would be gone on from by others too."""
     workdir = Path(searched.config.workdir)
