@@ -66,7 +66,7 @@ def test_matched_what_is_not_about_the_same_is_refused(tmp_path: Path) -> None:
         matched(tags, ("O", "B-x"), words=False, model="theirs")
     found = matched(tags, ("O", "B-x"), words=True, model="theirs").labelled
     assert isinstance(found.train, Words)
-    assert {labels for labels in found.train.labels} == {(0, 1)}
+    assert set(found.train.labels) == {(0, 1)}
 
 
 def test_matched_numbers_are_left_as_they_are(tmp_path: Path) -> None:
