@@ -87,7 +87,7 @@ class Reader:
             if kept_back is None
             else score(first, kept_back, self._answers(kept_back), classes=labelled.classes),
             scores=tuple(score(metric, labelled.dev, said, classes=labelled.classes) for metric in metrics),
-            predicted=said.tolist() if isinstance(said, np.ndarray) else said,
+            predicted=said.tolist() if isinstance(said, np.ndarray) else [list(tags) for tags in said],
             cut=cut,
         )
 

@@ -19,6 +19,7 @@ from stages.context import StageContext
 from stages.distillation.models.student import take_blocks
 from stages.distillation.step import Arithmetic
 from stages.errors import InputError
+from stages.models import set_dropout
 from stages.storage import Folder
 from stages.tasks.config import FineTuningConfig
 from stages.tasks.examples import Labelled, Texts, Words
@@ -41,7 +42,7 @@ HEADS: dict[Kind, tuple[Any, int]] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -55,7 +56,7 @@ def sentences(count: int) -> list[list[str]]:
 
 
 def labelled(kind: Kind, count: int = 96) -> Labelled:
-    """Whether the first word is a colour, as a class or as a number far from 0; which of the words are."""
+    """Whether the first word is a colour, as a class or as a number; which of the words are."""
     lines = sentences(count)
     if kind == "tokens":
         examples: Texts | Words = Words(
@@ -63,7 +64,7 @@ def labelled(kind: Kind, count: int = 96) -> Labelled:
         )
     else:
         colour = np.array([int(one[0] in COLOURS) for one in lines])
-        labels = colour if kind == "classes" else 700.0 + 50 * colour
+        labels = colour if kind == "classes" else 1.0 + 2 * colour
         examples = Texts(tuple(" ".join(one) for one in lines), None, labels)
     metrics = {"classes": "accuracy", "number": "r2", "tokens": "accuracy"}[kind]
     cut = 2 * count // 3
@@ -109,15 +110,14 @@ def test_student_of_all_blocks_says_what_its_teacher_says(tmp_path: Path, name: 
     torch.testing.assert_close(plain, torch.from_numpy(expected), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["classes", "number", "tokens"])
-@pytest.mark.parametrize("name", ["bert", "gpt2", "modernbert"])
+@pytest.mark.parametrize(("name", "kind"), [("gpt2", "classes"), ("bert", "number"), ("modernbert", "tokens")])
 def test_teacher_and_student_by_their_tasks(tmp_path: Path, name: str, kind: Kind) -> None:
     """Without Ray: a teacher is taught here first, then a student of two of its blocks learns from it alone."""
     data, start = labelled(kind), classifier(tmp_path, name, kind)
     alone = ShrinkConfig(task="colours", alpha=0.0, fine_tuning=RULES)
     said, kept = Folder(str(tmp_path / "untaught")), Folder(str(tmp_path / "teacher"))
     ask_teacher(start, data, alone, said)
-    hard = Setting(learning_rate=5e-3, epochs=10, batch=8, warmup=0.1, weight_decay=0.01)
+    hard = Setting(learning_rate=5e-3, epochs=8, batch=8, warmup=0.1, weight_decay=0.01)
     teacher = fit(start, data, alone, hard, 0, said, kept)
     assert teacher.scores[0] > 0.7
     config = ShrinkConfig(task="colours", alpha=1.0, fine_tuning=RULES)
@@ -137,7 +137,7 @@ def test_teacher_and_student_by_their_tasks(tmp_path: Path, name: str, kind: Kin
     times = latencies({"teacher": kept, "student": small}, data, config)
     assert min(times.values()) > 0
     if kind == "number":
-        assert 600 < float(np.mean(found.predicted)) < 850
+        assert 1 < float(np.mean(found.predicted)) < 3
 
 
 def test_plain_numbers_is_a_plain_loop_of_torchs(tmp_path: Path) -> None:
@@ -145,8 +145,10 @@ def test_plain_numbers_is_a_plain_loop_of_torchs(tmp_path: Path) -> None:
     mine, plain = (
         opened(place.path, "number", ShrinkConfig(task="colours", fine_tuning=RULES), FP32) for _ in range(2)
     )
+    for one in (mine, plain):
+        set_dropout(one.model, 0.0)
     inputs = mine.inputs(data.train)
-    theirs = np.random.default_rng(0).normal(700, 40, len(inputs)).astype(np.float32)
+    theirs = np.random.default_rng(0).normal(2, 1, len(inputs)).astype(np.float32)
     scale, setting = (
         scale_of("number", inputs.labels),
         Setting(learning_rate=1e-3, epochs=1, batch=6, warmup=0.0, weight_decay=0.0),
@@ -158,9 +160,6 @@ def test_plain_numbers_is_a_plain_loop_of_torchs(tmp_path: Path) -> None:
     batches = order(inputs.lengths_I, batch=6, seed=3, epoch=0)
     mean, spread = float(inputs.labels.mean()), float(inputs.labels.std())
     plain.model.train()
-    for module in plain.model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
     for step, rows in enumerate(batches):
         batch = batch_of(inputs, rows, kind="number", pad=mine.pad, device=FP32.device)
         said = outputs_of(plain.model, batch, "number")
@@ -171,7 +170,7 @@ def test_plain_numbers_is_a_plain_loop_of_torchs(tmp_path: Path) -> None:
         optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / len(batches))
         optimizer.step()
         optimizer.zero_grad()
-    assert mean > 600
+    assert mean > 1
     for (name, ours), other in zip(mine.model.named_parameters(), plain.model.parameters(), strict=True):
         torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-4, msg=name)
 
