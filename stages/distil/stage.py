@@ -71,7 +71,7 @@ def about_training(
     """How the student was made, for its model card: settings and totals by name."""
     return {
         "teacher": teacher.name,
-        "teacher_layers": ", ".join(map(str, layers)),
+        "teacher_layers": "none" if config.start == "random" else ", ".join(map(str, layers)),
         **({} if config.start == "teacher" else {"start": config.start}),
         "temperature": config.temperature,
         "alpha_ce": config.alpha_ce,
