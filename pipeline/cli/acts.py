@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.cli.arguments import Assignments, config_of
-from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Task, Tune
+from pipeline.cli.commands.configured import Ablate, Describe, Doctor, Evaluate, Run, Task, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 from pipeline.config.redaction import redacted
@@ -21,6 +21,8 @@ def act(command: Any, fields: Assignments) -> None:
             _run(config_of(command, fields), command)
         case Tune():
             _tune(config_of(command, fields), command)
+        case Ablate():
+            _ablate(command, fields)
         case Describe():
             _describe(command, fields)
         case Evaluate():
@@ -75,6 +77,16 @@ def _tune(config: PipelineConfig, command: Tune) -> None:
     from pipeline.tune import tune
 
     tune(config, Console(verbose=command.verbose), refresh=command.refresh)
+
+
+def _ablate(command: Ablate, fields: Assignments) -> None:
+    from pipeline.ablation.config import asked
+
+    wanted, config = asked(command.seeds, command.only, command.tokens), config_of(command, fields)
+    from pipeline.ablate import ablate
+    from pipeline.cli.console import Console
+
+    ablate(config, wanted, Console(verbose=command.verbose), refresh=command.refresh)
 
 
 def _describe(command: Describe, fields: Assignments) -> None:

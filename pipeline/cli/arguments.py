@@ -11,7 +11,7 @@ from typing import Any
 import tyro
 
 from pipeline import recipes
-from pipeline.cli.commands.configured import Describe, Doctor, Run, Tune
+from pipeline.cli.commands.configured import Ablate, Describe, Doctor, Run, Tune
 from pipeline.cli.commands.table import COMMANDS, FIELDED, Command, options
 from pipeline.config.nearest_name import unknown
 from pipeline.config.redaction import redacted
@@ -70,7 +70,7 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def config_of(
-    command: Run | Tune | Describe | Doctor, fields: Assignments, say: Callable[[str], None] = print
+    command: Run | Tune | Ablate | Describe | Doctor, fields: Assignments, say: Callable[[str], None] = print
 ) -> PipelineConfig:
     """The config of the command's recipe or file, with all set that the command line sets; `say` is told what was
     taken that nobody gave."""

@@ -14,6 +14,7 @@ from stages.corpus.checks import check as check_corpus
 from stages.distillation.data.data_order import Plan
 from stages.distillation.families.family import CAUSAL
 from stages.distillation.families.table import family_of
+from stages.distillation.models.starts import check_start
 from stages.errors import ConfigError
 from stages.storage import Folder
 from stages.teacher.fitness import preflight as teacher
@@ -65,6 +66,7 @@ def check_student(config: PipelineConfig, teacher_config: Any) -> None:
     """Whether a student of this teacher can be made and fed as the config says."""
     family = family_of(teacher_config)
     family.choose(config.distil.layers, teacher_config)
+    check_start(config.distil.start, teacher_config, config.distil.student)
     if family.objective is CAUSAL and config.tokens.mask_unit != "token":
         rule = f"masks what a {family.called(teacher_config)} never sees masked; leave it at token"
         raise ConfigError("tokens.mask_unit", config.tokens.mask_unit, rule)

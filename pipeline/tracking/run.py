@@ -76,7 +76,7 @@ def run(config: TrackingConfig, about: RunAbout, say: Callable[[str], object] = 
     try:
         with tidied(store), _own(say):
             live = _start(mlflow, config, store, about, say)
-            with _ending(live):
+            with ending(live):
                 live.check_files(about.yaml)
                 yield live
     finally:
@@ -99,7 +99,7 @@ def _own(say: Callable[[str], object]) -> Iterator[None]:
 
 
 @contextmanager
-def _ending(live: LiveRun) -> Iterator[None]:
+def ending(live: LiveRun) -> Iterator[None]:
     """End the run with what became of the block."""
     try:
         yield

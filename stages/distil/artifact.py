@@ -14,9 +14,9 @@ class Student:
 
     folder: Folder
     start: Folder
-    """The same student at step 0: the teacher's blocks, untouched."""
+    """The same student at step 0: the teacher's blocks, untouched, unless `distil.start` says otherwise."""
     layers: tuple[int, ...]
-    """The teacher blocks that it started from."""
+    """The teacher blocks that it started from; of one that started from random weights, whose place its own have."""
     parameters: int
     steps: int
     tokens: int

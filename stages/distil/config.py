@@ -5,7 +5,7 @@ from typing import Literal
 
 from stages.context import since
 from stages.distillation.losses.weights import LossWeights
-from stages.distillation.models.layers import Layers
+from stages.distillation.models.layers import Layers, Start
 from stages.errors import ConfigError
 from stages.training.config import TrainConfig
 
@@ -30,6 +30,9 @@ class DistilConfig(TrainConfig):
     student: Literal["auto", "same"] = since("auto")
     """auto: a BERT's student is a DistilBERT where that class can express it, any other's is of the teacher's class;
     same: of the teacher's class."""
+    start: Start = since("teacher")
+    """teacher: the student starts with the teacher's weights. To ask what they are worth, random: with none of them;
+    random_head: with all but the head's own; unfolded: a BERT's positions without its token types added in."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

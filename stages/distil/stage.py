@@ -56,7 +56,9 @@ def untouched(
         if not begun and (warning := examine(model, teacher.name, blocks)):
             context.on_notice(warning)
             context.on_tag(TAG, warning)
-        student = take_blocks(model, layers, dropout=config.dropout, kind=config.student)
+        student = take_blocks(
+            model, layers, dropout=config.dropout, kind=config.student, start=config.start, seed=context.seed
+        )
         student.save_pretrained(local)
         teacher.folder.copy_to(local, TOKENIZER_FILES)
         make_portable(local, token_types=has_token_types(student.config))
@@ -69,7 +71,8 @@ def about_training(
     """How the student was made, for its model card: settings and totals by name."""
     return {
         "teacher": teacher.name,
-        "teacher_layers": ", ".join(map(str, layers)),
+        "teacher_layers": "none" if config.start == "random" else ", ".join(map(str, layers)),
+        **({} if config.start == "teacher" else {"start": config.start}),
         "temperature": config.temperature,
         "alpha_ce": config.alpha_ce,
         "alpha_mlm": config.alpha_mlm,

@@ -186,8 +186,9 @@ def _value(model: ModelScore, field: str) -> float:
 
 def _training(student: Student, training: Training) -> str:
     """What training took, and every setting that it recorded."""
+    copied = "none" if training.get("start") == "random" else ", ".join(map(str, student.layers))
     lines = [
-        f"- teacher layers copied: {', '.join(map(str, student.layers))}",
+        f"- teacher layers copied: {copied}",
         f"- optimiser steps: {student.steps:,}",
         f"- tokens seen: {student.tokens:,}",
         f"- time: {student.seconds:,.0f} s at {student.tokens_per_second:,.0f} tokens/s",

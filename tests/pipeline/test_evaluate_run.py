@@ -1,7 +1,7 @@
 """`distil evaluate`: a run's teacher and student on labelled tasks, as a user has it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -16,6 +16,7 @@ from pipeline.cli.commands.configured import Evaluate
 from pipeline.cli.console import Console
 from pipeline.cli.evaluated import config_to_evaluate
 from pipeline.cli.main import main
+from pipeline.config.schema import from_yaml, to_yaml
 from pipeline.records.products import Products
 from pipeline.run import run
 
@@ -144,7 +145,6 @@ def test_evaluate_adds_tasks_to_a_finished_run_and_publishes_it_again(ran: Ran) 
 def test_evaluate_what_is_wrong_is_said_before_anything_runs(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     specs = labelled(ran.home)
     cases = {
-        (): "there is no task to evaluate on",
         ("--tasks", f"{ran.home}/intents.csv:text=text,label=wrong"): "wrong",
         ("--tasks", f"{ran.home}/nowhere.csv:text=a,label=b"): "nowhere.csv",
         ("--tasks", "sst3"): "sst2",
@@ -158,3 +158,14 @@ def test_evaluate_what_is_wrong_is_said_before_anything_runs(ran: Ran, capsys: p
         said = capsys.readouterr().err
         assert sentence in said, (words, said)
         assert said.count("\n") == 1
+
+
+def test_evaluate_without_a_task_says_how_one_is_given(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = from_yaml((ran.work / "config.yaml").read_text(), "config.yaml")
+    none = replace(config, evaluate=replace(config.evaluate, tasks=()))
+    (tmp_path / "config.yaml").write_text(to_yaml(none))
+    (tmp_path / "run.json").write_bytes((ran.work / "run.json").read_bytes())
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "there is no task to evaluate on: give some, as in --tasks" in capsys.readouterr().err

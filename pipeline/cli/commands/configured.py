@@ -50,6 +50,28 @@ class Tune:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ablate:
+    """Say what each part of a recipe is worth: train it again without one thing at a time, on the same seeds and as
+    many tokens (docs/ablation.md).
+
+    The paper's (table 4): no-ce, no-cos, no-mlm, random. Ours: unfolded, random-head, layers-alternate, layers-first,
+    layers-spread, ce-positions, packing, temperature-1, temperature-4. Fields are set as for `distil run`.
+    """
+
+    recipe: Recipe = None
+    config: ConfigFile = None
+    from_search: Search = None
+    seeds: Annotated[str | None, tyro.conf.arg(metavar="N")] = None
+    """How often each is trained, on as many seeds; 3, the first of them the recipe's own."""
+    only: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
+    """These variants alone; otherwise all that apply to the teacher."""
+    tokens: Annotated[str | None, tyro.conf.arg(metavar="N")] = None
+    """That every student learns from, in whole steps; otherwise as many as the recipe's does."""
+    refresh: Refresh = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Describe:
     """Say which stages would be reused, which would run, why, and what it would cost. Runs nothing. Takes what `distil
     run` takes."""

@@ -4,13 +4,14 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
-from pipeline.cli.commands.configured import Describe, Doctor, Evaluate, Run, Task, Tune
+from pipeline.cli.commands.configured import Ablate, Describe, Doctor, Evaluate, Run, Task, Tune
 from pipeline.cli.commands.results import Compare, Fill, Runs
 from pipeline.cli.commands.surroundings import Completion, Sync, Ui
 
 Command = (
     Annotated[Run, tyro.conf.subcommand("run")]
     | Annotated[Tune, tyro.conf.subcommand("tune")]
+    | Annotated[Ablate, tyro.conf.subcommand("ablate")]
     | Annotated[Describe, tyro.conf.subcommand("describe")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Task, tyro.conf.subcommand("task")]

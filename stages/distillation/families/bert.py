@@ -90,6 +90,12 @@ def distilbert_of(teacher: Any, layers: Sequence[int], dropout: float) -> Distil
     return student
 
 
+@torch.no_grad()
+def unfold(teacher: Any, student: DistilBertForMaskedLM) -> None:
+    """Give a DistilBERT the teacher's positions as they are, without row 0 of its token types."""
+    _copy(teacher.bert.embeddings.position_embeddings, student.distilbert.embeddings.position_embeddings)
+
+
 def _copy_block(source: Any, target: Any) -> None:
     attention, mine = source.attention, target.attention
     _copy(attention.self.query, mine.q_lin)
@@ -113,6 +119,8 @@ BERT = Family(
     head_input=head_input,
     dropouts=DROPOUTS,
     smaller=distilbert_of,
+    folds=is_distilbert,
+    unfold=unfold,
     check=check_encoder,
     activation=("intermediate.dense", "intermediate.intermediate_act_fn"),
     compiled=lambda model: [model.bert.encoder],

@@ -36,6 +36,10 @@ def _whatever(config: Any) -> None:
     """Refuses nothing."""
 
 
+def _nothing_folded(config: Any) -> bool:
+    return False
+
+
 def _all_positions(config: Any) -> int:
     return config.max_position_embeddings
 
@@ -75,6 +79,13 @@ class Family:
     smaller: Callable[[Any, Sequence[int], float], LanguageModel | None] | None = None
     """(teacher, numbers of its blocks, dropout) to a student of a smaller class than the teacher's, in fp32; None where
     that class cannot express it."""
+    folds: Callable[[Any], bool] = _nothing_folded
+    """Whether a student of the smaller class, of a teacher with this config, has one of the teacher's tables added into
+    another."""
+    unfold: Callable[[Any, Any], None] | None = None
+    """(teacher, such a student): takes it out again."""
+    has_head: bool = True
+    """Whether the head has weights of its own before the decoder."""
     activation: tuple[str, str] | None = None
     """Where, within a block, a linear layer and the activation behind it are, if a CPU may compute both at once."""
     compiled: Callable[[Any], Sequence[nn.Module]] | None = None

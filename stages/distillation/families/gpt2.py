@@ -42,5 +42,6 @@ GPT2 = Family(
     head_input=lambda model, hidden_ND: hidden_ND,
     dropouts=("resid_pdrop", "embd_pdrop", "attn_pdrop"),
     objective=CAUSAL,
+    has_head=False,
     check=check,
 )

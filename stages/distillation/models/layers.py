@@ -1,10 +1,14 @@
-"""Which of the teacher's blocks a student starts from: arithmetic alone, which a config may import."""
+"""What of the teacher a student starts from, and which blocks: names and arithmetic, which a config may import."""
 
 from typing import Literal
 
 from stages.errors import ConfigError
 
 Layers = Literal["alternate", "released"] | int | tuple[int, ...]
+Start = Literal["teacher", "random", "random_head", "unfolded"]
+"""teacher: blocks, embeddings and head are the teacher's. To ask what that is worth, random: no weight is (DistilBERT,
+table 4); random_head: the head's own weights are not, the decoder is where it is tied to the embeddings; unfolded: a
+DistilBERT's positions are the BERT's own, without row 0 of its token types."""
 RELEASED = (0, 2, 4, 7, 9, 11)
 """The teacher blocks in the released distilbert-base checkpoints (extract_distilbert.py)."""
 

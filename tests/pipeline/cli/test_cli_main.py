@@ -85,6 +85,7 @@ def test_help_of_a_command_names_the_recipes_and_knows_a_wrong_one(capsys: pytes
     [
         ("run", ["--config FILE", "--from-search RUN"]),
         ("tune", ["--config FILE", "--trials N", "--search FIELD=RANGE"]),
+        ("ablate", ["--config FILE", "--seeds N", "--only NAME,NAME", "--tokens N"]),
         ("describe", ["--config FILE", "--from-search RUN"]),
     ],
 )
@@ -130,6 +131,10 @@ def test_help_of_a_command_shows_its_own_options(
         ("tune demo --tune.grac 1", "there is no field tune.grac; did you mean tune.grace?"),
         ("tune demo --from-search latest", "--from-search is for `distil run`"),
         ("tune demo --workdir s3://bucket/run", "workdir is s3://bucket/run but must be on this machine"),
+        ("ablate", "give a recipe"),
+        ("ablate demo --seeds 1", "--seeds is 1 but must be at least 2: one seed shows no spread."),
+        ("ablate demo --only no-cee", "there is no variant no-cee; did you mean no-ce?"),
+        ("ablate demo-teacher", "demo-teacher makes its teacher itself"),
         ("fill text", "there is no run below"),
         ("fill text --run nowhere", "there is no run nowhere"),
         ("ui --run nowhere", "there is no run nowhere"),

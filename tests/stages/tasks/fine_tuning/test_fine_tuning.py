@@ -122,7 +122,7 @@ def test_fine_tuning_is_a_plain_loop_of_torchs(saved: tuple[str, Path]) -> None:
     examples = task("classes", 24)
     model, tokenizer, pad = loaded(saved[1], "classes", seed=3)
     plain, _, _ = loaded(saved[1], "classes", seed=3)
-    inputs = inputs_of(examples, tokenizer, longest=32)
+    inputs = inputs_of(examples, tokenizer, **reading_of(saved[1], 32))
     setting = Setting(learning_rate=1e-3, epochs=2, batch=5, warmup=0.2, weight_decay=0.1)
     fine_tune(model, inputs, "classes", setting, seed=7, pad=pad, arithmetic=FP32)
     groups = [
