@@ -27,7 +27,7 @@ from stages.tasks.task import Kind
 
 CPU = torch.device("cpu")
 FP32 = Arithmetic(device=CPU, dtype=torch.float32, scaler=torch.amp.GradScaler("cpu", enabled=False))
-SETTING = Setting(learning_rate=1e-2, epochs=10, batch=8, warmup=0.1, weight_decay=0.01)
+SETTING = Setting(learning_rate=5e-3, epochs=16, batch=8, warmup=0.1, weight_decay=0.01)
 NAMES = ("no", "yes")
 COLOURS = ("red", "green", "blue", "gray", "pink", "gold")
 ALL = (*COLOURS, "one", "two", "six", "ten", "four", "nine")
