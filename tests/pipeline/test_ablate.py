@@ -107,11 +107,13 @@ def test_ablate_counts_a_run_of_the_recipe_as_its_own_training(ablated: Ablated)
 
 def students(config: PipelineConfig) -> dict[tuple[str, int], Any]:
     """(what it is, seed) to the record of a training that is in the workdir."""
-    found = {}
+    blocks, found = prepared(plan(config, config.seed), config).blocks, {}
+    assert blocks is not None
     for file in (config.root / "distil").path.glob("*/record.json"):
         record = json.loads(file.read_text())
         told = record["identity"]
-        what = told["config"].get("start") or ("recipe" if told["config"]["steps"] == STEPS else "packing")
+        own = told["inputs"]["tokens"] == blocks.fingerprint
+        what = told["config"].get("start") or ("recipe" if own else "packing")
         found[what, told["seed"]] = record | {"folder": file.parent}
     return found
 
