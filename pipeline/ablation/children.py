@@ -23,7 +23,7 @@ class Children:
     """The runs of an ablation's trainings; used by one thread, the driver's."""
 
     def __init__(self, live: LiveRun, workdir: Path, say: Callable[[str], object]) -> None:
-        """`live`: the ablation's own run. Reads which children it has from an earlier start."""
+        """`live`: the ablation's own run."""
         import mlflow
 
         self._mlflow: Any = mlflow
@@ -31,18 +31,14 @@ class Children:
         self._live, self._workdir, self._say = live, workdir, say
         self._unmade: set[tuple[str, int]] = set()
         self._waits: list[str] = []
-        self._known: dict[tuple[str, int], Any] = {}
-        for run in self._client.search_runs([live.experiment_id], f"tags.`{PARENT}` = '{live.run_id}'"):
-            tags = run.data.tags
-            if VARIANT in tags and SEED in tags:
-                self._known[tags[VARIANT], int(tags[SEED])] = run
+        self._known: dict[tuple[str, int], Any] | None = None
+        """Those from an earlier start; None until they are read."""
 
     @contextmanager
     def child(self, name: str, seed: int, settings: Mapping[str, Scalar]) -> Iterator[LiveRun | None]:
         """The run of one training, ended with what became of the block; None where it has ended before, with all that
         there was to tell, and where none could be made. `settings`: the fields in which it differs from the recipe."""
-        known = self._known.get((name, seed))
-        made = None if known is not None and known.info.status == "FINISHED" else self._made(name, seed, known)
+        made = self._found_or_made(name, seed)
         if made is None:
             yield None
             return
@@ -63,14 +59,17 @@ class Children:
         """Whether MLflow has every child, and all of it."""
         return not self._waits and not self._unmade
 
-    def _made(self, name: str, seed: int, known: Any) -> LiveRun | None:
-        """The child, made, or running again."""
+    def _found_or_made(self, name: str, seed: int) -> LiveRun | None:
+        """The child, made, or running again; None as `child` says it."""
         from mlflow.exceptions import MlflowException
 
         tags = {PARENT: self._live.run_id, VARIANT: name, SEED: str(seed), "kind": "ablation"}
         try:
+            known = self._of_before().get((name, seed))
             if known is None:
                 run = self._client.create_run(self._live.experiment_id, tags=tags, run_name=f"{name}, seed {seed}")
+            elif known.info.status == "FINISHED":
+                return None
             else:
                 self._client.update_run(known.info.run_id, status="RUNNING")
                 run = self._client.get_run(known.info.run_id)
@@ -79,4 +78,13 @@ class Children:
             self._unmade.add((name, seed))
             self._live.debts.lacks = f"the runs of {len(self._unmade):,} trainings"
             return None
-        return LiveRun(self._mlflow, self._live.store, run, self._workdir, continued=known is not None, say=self._say)
+        continued = known is not None
+        return LiveRun(self._mlflow, self._live.store, run, self._workdir, continued=continued, say=self._say)
+
+    def _of_before(self) -> dict[tuple[str, int], Any]:
+        """The children that there were as the ablation started, by variant and seed."""
+        if self._known is None:
+            below = self._client.search_runs([self._live.experiment_id], f"tags.`{PARENT}` = '{self._live.run_id}'")
+            trainings = [run for run in below if VARIANT in run.data.tags and SEED in run.data.tags]
+            self._known = {(run.data.tags[VARIANT], int(run.data.tags[SEED])): run for run in trainings}
+        return self._known
