@@ -36,7 +36,8 @@ STAGES = (
     "stages.corpus.stage:gather stages.tokens.stage:pack stages.teacher.stage:fetch stages.teacher.stage:adapt "
     "stages.teacher.pretrain:learn_vocabulary stages.teacher.pretrain:pretrain stages.teacher.pretrain:release "
     "stages.distil.stage:distil stages.distil.as_long:distil_as_long stages.evaluation.stage:evaluate "
-    "stages.tasks.stage:compare_on_tasks stages.publish.stage:publish"
+    "stages.tasks.stage:compare_on_tasks stages.publish.stage:publish stages.classifier.fetch:fetch_classifier "
+    "stages.classifier.stage:shrink stages.classifier.publish:publish_classifier"
 ).split()
 TEXT = "the cat sat on the mat and looked at the dog, which had seen it before. " * 4
 
