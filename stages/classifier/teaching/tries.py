@@ -70,6 +70,8 @@ class Tries:
     def forget(self, tries: Iterable[Try]) -> None:
         """Remove the models that were not chosen; what they came to stays."""
         for one in tries:
+            if self.folder(one).names() == [FITTED]:  # an earlier call did so
+                continue
             there = self.folder(one).read_bytes(FITTED)
             self.folder(one).remove()
             self.folder(one).write_bytes(FITTED, there)

@@ -161,6 +161,13 @@ def test_task_student_of_all_blocks_begins_as_its_teacher_and_is_judged_beside_t
     assert expected.abs().max() > 0.1
     report = json.loads((work / "report.json").read_text())
     assert "beside version 1, champion until now: accuracy" in report["verdict"]
+    (record,) = (work / "shrink").glob("*/record.json")
+    record.unlink()  # as if it had been killed just before its end
+    before = {file: file.stat().st_mtime_ns for file in (work / "shrink").glob("*/fitted/*/*.json")}
+    made, _ = home.task(layers=str(LAYERS), name="whole")
+    assert not made.shrunk.reused
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert made.shrunk.artifact.student.score == report["student"]["score"]
 
 
 def test_task_what_is_wrong_is_said_before_anything_runs(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
