@@ -24,9 +24,9 @@ def bars(ablation: Ablation) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(shown)), [f"{row.name}: {row.what}" for row, _ in shown])
     axes.invert_yaxis()
-    loss = LOSS[ablation.objective]
-    axes.set_xlabel(f"held-out {loss} above the recipe's (nats), {CONFIDENCE:.0%} interval over seeds and blocks")
-    axes.set_title(f"{ablation.recipe}, {len(ablation.seeds)} seeds; pale: cannot be told from 0", fontsize="medium")
+    axes.set_xlabel(f"held-out {LOSS[ablation.objective]} above the recipe's (nats)")
+    title = f"{ablation.recipe}, {len(ablation.seeds)} seeds, {CONFIDENCE:.0%} intervals; pale: cannot be told from 0"
+    figure.suptitle(title, fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     there = dict.fromkeys(row.by for row, _ in shown)
     marks = [Patch(color=_COLOURS[by], label=_NAMES[by]) for by in there]
