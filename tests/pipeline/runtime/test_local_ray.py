@@ -94,8 +94,10 @@ def test_local_ray_was_open_to_whoever_has_the_home_s_token_and_asks_for_its_own
     ray_session: None, tmp_path: Path
 ) -> None:
     address = ray.get_runtime_context().gcs_address
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0" * 64)  # without any, Ray's client would not even ask
     for mode in ("disabled", "token"):
-        done = program(CLIENT, address, home=tmp_path, RAY_AUTH_MODE=mode)
+        done = program(CLIENT, address, home=tmp_path, HOME=str(tmp_path), RAY_AUTH_MODE=mode)
         assert done.returncode != 0, done.stdout
         assert "AuthenticationError" in done.stderr
 
