@@ -140,6 +140,15 @@ def test_evaluate_adds_tasks_to_a_finished_run_and_publishes_it_again(ran: Ran) 
     store = mlflow.MlflowClient(ran.store)
     params = store.get_run(report["mlflow_run_id"]).data.params
     assert params["evaluate.fine_tuning.seeds"] == "2"
+    parent = store.get_run(report["mlflow_run_id"])
+    below = store.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    by_name = {run.info.run_name: run for run in below}
+    assert set(by_name) == {f"{task}: {model}" for task in report["tasks"] for model in expected}
+    child, found = by_name["intents: student"], report["tasks"]["intents"]["models"]["student"]
+    assert child.info.status == "FINISHED"
+    assert child.data.metrics["final/kept"] == found["kept"]
+    history = store.get_metric_history(child.info.run_id, "accuracy")
+    assert [(point.step, point.value) for point in history] == list(enumerate(found["by_seed"]))
 
 
 def test_evaluate_what_is_wrong_is_said_before_anything_runs(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
