@@ -1,6 +1,7 @@
 """Rank 0 reads, the others are told: the same bits on all, and the same bytes out of the store for any number."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,8 @@ def held(job: Job, rank: int, workers: int) -> dict[str, Any]:
     }
 
 
-def worker(rank: int, workers: int, folder: Path, jobs: dict[str, Job]) -> None:
+def worker(rank: int, workers: int, folder: Path, jobs: dict[str, Job], environment: dict[str, str]) -> None:
+    os.environ.update(environment)  # the server that forks may be older than what is there now: the store's address
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=workers)
     torch.save({name: held(job, rank, workers) for name, job in jobs.items()}, folder / f"{rank}.pt")
@@ -66,7 +68,9 @@ def all_held(workers: int, folder: Path, jobs: dict[str, Job]) -> list[dict[str,
     folder.mkdir()
     context = multiprocessing.get_context("forkserver")  # imports once for all, in a process that has no threads yet
     context.set_forkserver_preload(["stages.training.start.source"])
-    processes = [context.Process(target=worker, args=(rank, workers, folder, jobs)) for rank in range(workers)]
+    processes = [
+        context.Process(target=worker, args=(rank, workers, folder, jobs, dict(os.environ))) for rank in range(workers)
+    ]
     for process in processes:
         process.start()
     for process in processes:
