@@ -75,7 +75,7 @@ def test_grpc_s_own_list_hides_no_loopback() -> None:
 def test_ui_behind_a_proxy_finds_the_server_on_this_machine(proxied: dict[str, str], server: str) -> None:
     command = [sys.executable, "-m", "pipeline.cli.main", "ui"]
     environment = proxied | {"MLFLOW_TRACKING_URI": server}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{server}\n", "")
 
 
