@@ -16,7 +16,7 @@ def task_table(tasks: Mapping[str, TaskResult]) -> Table:
     seeds = sorted({task.seeds for task in tasks.values()})
     counted = " to ".join(map(str, {seeds[0]: None, seeds[-1]: None}))
     table = Table(title="labelled tasks, after fine-tuning", title_justify="left", highlight=False)
-    for column in ("", "score", "kept (95 %)", "less the student (95 %)"):
+    for column in ("", "score", "kept (95 %)", "less the student"):
         table.add_column(column, justify="right" if column else "left")
     for name, task in tasks.items():
         table.add_section()
@@ -27,5 +27,5 @@ def task_table(tasks: Mapping[str, TaskResult]) -> Table:
             middle, below, above = found.difference
             apart = "" if model == STUDENT else f"{middle:+.3f} ({below:+.3f}, {above:+.3f})"
             table.add_row(f"  {model}", f"{found.score:.4f}", "" if model == TEACHER else kept, apart)
-    table.caption, table.caption_justify = f"medians of {counted} seeds; 95 % intervals over examples and seeds", "left"
+    table.caption, table.caption_justify = f"medians of {counted} seed{'' if counted == '1' else 's'}; 95 % intervals over examples and seeds", "left"
     return table
