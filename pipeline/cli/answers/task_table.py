@@ -27,5 +27,7 @@ def task_table(tasks: Mapping[str, TaskResult]) -> Table:
             middle, below, above = found.difference
             apart = "" if model == STUDENT else f"{middle:+.3f} ({below:+.3f}, {above:+.3f})"
             table.add_row(f"  {model}", f"{found.score:.4f}", "" if model == TEACHER else kept, apart)
-    table.caption, table.caption_justify = f"medians of {counted} seed{'' if counted == '1' else 's'}; 95 % intervals over examples and seeds", "left"
+    plural = "" if counted == "1" else "s"
+    told = f"medians of {counted} seed{plural}; 95 % intervals over examples and seeds"
+    table.caption, table.caption_justify = told, "left"
     return table
