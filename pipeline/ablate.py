@@ -39,7 +39,7 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.pages import command_line, of_text
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
-from pipeline.tracking.store import URI_VARIABLE, store_of
+from pipeline.tracking.store import store_of, unless_named
 from stages.corpus.checks import check_reachable
 from stages.distil.config import DistilConfig
 from stages.errors import InputError
@@ -83,7 +83,7 @@ def _ablate(
     config: PipelineConfig, asked: AblationConfig, workdir: Path, folder: Folder, console: Console, stop: StopSignal
 ) -> Ablation:
     before = begun.read(folder)
-    there = where_recorded(config, before)
+    there = replace(config, tracking=unless_named(config.tracking, before.store if before else None))
     preflight(there)
     plan = plan_of(config, asked, teacher.check(config.teacher))
     found = planned(config)
@@ -137,14 +137,6 @@ def folder_of(config: PipelineConfig, asked: AblationConfig, ready: Products) ->
     bears = Ablated(asked=asked, distil=config.distil, evaluate=config.evaluate)
     inputs = {made.stage: made.fingerprint for made in (ready.teacher, ready.blocks)}
     return config.root / STAGE / fingerprint(identify(STAGE, 1, bears, seed=config.seed, inputs=inputs))
-
-
-def where_recorded(config: PipelineConfig, before: Begun | None) -> PipelineConfig:
-    """`config` with the address of the MLflow that its ablation was begun in, where today's command and environment
-    name none."""
-    if before is None or config.tracking.uri or os.environ.get(URI_VARIABLE):
-        return config
-    return replace(config, tracking=replace(config.tracking, uri=before.store))
 
 
 def about(

@@ -25,7 +25,7 @@ from pipeline.records.outcome import (
     say_skipped,
     show,
     tell_reused,
-    where_recorded,
+    where_interrupted,
 )
 from pipeline.records.owed import catch_up
 from pipeline.records.pins import pinned
@@ -137,7 +137,7 @@ def foresee(config: PipelineConfig, watch: Watch, say: Callable[[str], None], *,
     products = graph(Reuse(root=config.root, seed=config.seed, watch=watch, plan=True), config)
     fault: InputError | None = None
     try:
-        preflight(where_recorded(config, workdir))
+        preflight(where_interrupted(config, workdir))
         if not products.corpus.reused:
             check_reachable(config.corpus)
     except InputError as error:
@@ -166,7 +166,7 @@ def run(config: PipelineConfig, console: Console, *, refresh: bool = False) -> P
     before = interrupted(config, workdir)
     goes_on = before.mlflow_run_ids[-1] if before is not None and before.mlflow_run_ids else None
     ended = catch_up(workdir, console.say, run_id=goes_on)
-    preflight(where_recorded(config, workdir))
+    preflight(where_interrupted(config, workdir))
     with stopping() as stop, alone(workdir, config.root, stop.lose):
         pins.write(workdir)
         return _run(config, workdir, console, stop, ended, copy)
@@ -177,7 +177,7 @@ def _run(
 ) -> Products:
     """`ended`: whether MLflow lacked no more than what was delivered just now of a run with this config."""
     plan = graph(Reuse(root=config.root, seed=config.seed, watch=Silent(), plan=True), config)
-    there = where_recorded(config, workdir)
+    there = where_interrupted(config, workdir)
     told = about(config, plan.all()[-1], workdir, store_of(there.tracking).uri)
     whole = is_recorded(plan, workdir) or (ended and all(made.reused for made in plan.all()))
     if whole and told.run_id is None:  # else it was killed just before MLflow had its end

@@ -25,7 +25,7 @@ from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.pages import command_line
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
-from pipeline.tracking.store import URI_VARIABLE, store_of
+from pipeline.tracking.store import store_of, unless_named
 from pipeline.tuning.budget import budget_of
 from pipeline.tuning.config import TuneConfig
 from pipeline.tuning.confirming.paired_test import POWER, power
@@ -161,10 +161,8 @@ def plan_of(config: PipelineConfig) -> Reuse:
 def where_recorded(config: PipelineConfig, folder: Folder) -> PipelineConfig:
     """`config` with the address of the MLflow that its search was begun in, where today's command and environment name
     none."""
-    if config.tracking.uri or os.environ.get(URI_VARIABLE) or not folder.exists(STARTED):
-        return config
-    begun = json.loads(folder.read_bytes(STARTED))["store"]
-    return replace(config, tracking=replace(config.tracking, uri=begun))
+    begun = json.loads(folder.read_bytes(STARTED))["store"] if folder.exists(STARTED) else None
+    return replace(config, tracking=unless_named(config.tracking, begun))
 
 
 def run_before(config: PipelineConfig, folder: Folder) -> str | None:

@@ -55,6 +55,7 @@ def _weight(name: str, meaning: str) -> Change:
     """Without one of the three terms."""
 
     def change(config: PipelineConfig, teacher: Teacher) -> PipelineConfig | str:
+        """Its weight is 0; a word on why not, where that leaves nothing out or nothing in."""
         if not getattr(config.distil, name):
             return f"the recipe has no {meaning}"
         try:
@@ -85,6 +86,7 @@ def _layers(choose: Callable[[int], Layers]) -> Change:
     """As many other blocks; `choose` makes a choice of so many."""
 
     def change(config: PipelineConfig, teacher: Teacher) -> PipelineConfig | str:
+        """The choice as a list; a word on why not, where it is the recipe's own or none of as many."""
         mine = teacher.choose(config.distil.layers)
         try:
             chosen = teacher.choose(choose(len(mine)))
@@ -114,7 +116,10 @@ def _packing(config: PipelineConfig, teacher: Teacher) -> PipelineConfig | str:
 
 
 def _temperature(value: float) -> Change:
+    """Another T of the softened cross-entropy."""
+
     def change(config: PipelineConfig, teacher: Teacher) -> PipelineConfig | str:
+        """With that T; a word on why not, where nothing is softened."""
         if not config.distil.alpha_ce:
             return "the recipe has no L_ce"
         return replace(config, distil=replace(config.distil, temperature=value))

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from pipeline.config.overrides import Scalar, flat
+from pipeline.config.schema import check_seed_and_workdir
 from pipeline.tracking.config import TrackingConfig
 from stages.classifier.config import ShrinkConfig, SourceConfig
-from stages.errors import ConfigError
 from stages.publish.config import PublishConfig
 from stages.storage import Folder
 
@@ -28,10 +28,7 @@ class TaskConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError("seed", self.seed, "must be from 0 to 4294967295")
-        if not self.workdir:
-            raise ConfigError("workdir", self.workdir, "must be a folder, such as runs/mine")
+        check_seed_and_workdir(self.seed, self.workdir)
 
     @property
     def root(self) -> Folder:

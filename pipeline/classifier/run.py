@@ -14,7 +14,7 @@ from pipeline.config.preflight import check_storage
 from pipeline.config.schema import to_yaml
 from pipeline.config.secrets import check_secrets
 from pipeline.config.serialisation import to_plain
-from pipeline.records.outcome import interrupted
+from pipeline.records.outcome import interrupted, where_recorded
 from pipeline.records.owed import catch_up
 from pipeline.records.pins import Pins, pinned_model
 from pipeline.records.report import Folders
@@ -24,13 +24,12 @@ from pipeline.runtime.cluster import cluster, has_other_machines, is_gone
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.lock import alone
 from pipeline.runtime.signals import StopSignal, stopping
-from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.pages import command_line
 from pipeline.tracking.run import RunAbout
 from pipeline.tracking.run import run as tracked
-from pipeline.tracking.store import URI_VARIABLE, store_of
 from pipeline.tracking.store import check as check_tracking
+from pipeline.tracking.store import store_of
 from stages.classifier.artifact import Classifier, Shrunk
 from stages.classifier.fetch import fetch_classifier, labels_of
 from stages.classifier.fitness import check as check_teacher
@@ -124,13 +123,6 @@ def pinned(config: TaskConfig, workdir: Path, console: Console, *, refresh: bool
         return config, Pins()
     commit, pins = pinned_model(name, workdir, console.say, refresh=refresh)
     return replace(config, teacher=replace(config.teacher, revision=commit)), pins
-
-
-def where_recorded(tracking: TrackingConfig, before: RunFile | None) -> TrackingConfig:
-    """Where an interrupted run goes on: in the MLflow that it was begun in, unless today's environment names one."""
-    if before is None or before.tracking_uri is None or (tracking.uri is None and os.environ.get(URI_VARIABLE)):
-        return tracking
-    return replace(tracking, uri=before.tracking_uri)
 
 
 def preflight(config: TaskConfig) -> None:

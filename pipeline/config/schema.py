@@ -63,15 +63,20 @@ class PipelineConfig:
     tracking: TrackingConfig
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError("seed", self.seed, "must be from 0 to 4294967295")
-        if not self.workdir:
-            raise ConfigError("workdir", self.workdir, "must be a folder, such as runs/mine")
+        check_seed_and_workdir(self.seed, self.workdir)
 
     @property
     def root(self) -> Folder:
         """The folder under which every stage keeps its own."""
         return Folder(self.storage or self.workdir)
+
+
+def check_seed_and_workdir(seed: int, workdir: str) -> None:
+    """Raises `ConfigError` for one that no run can have."""
+    if not 0 <= seed < 2**32:
+        raise ConfigError("seed", seed, "must be from 0 to 4294967295")
+    if not workdir:
+        raise ConfigError("workdir", workdir, "must be a folder, such as runs/mine")
 
 
 def bearing(config: PipelineConfig, *, search: bool = False) -> dict[str, Scalar]:

@@ -65,6 +65,7 @@ def nearest(
     about as much work (None: as many as fit, so the largest). None where nothing is."""
 
     def unlike(one: Measured) -> tuple[bool, bool, float]:
+        """What counts most first."""
         work = log(one.micro_batch_flops)
         away = -work if micro_batch_flops is None else abs(work - log(micro_batch_flops)) if micro_batch_flops else inf
         return one.compiled != compiled, one.packing != packing, away

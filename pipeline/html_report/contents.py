@@ -14,9 +14,9 @@ from pipeline.records.report import RunReport
 from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
 from pipeline.tracking.figures import History
+from pipeline.tracking.pages import Measure, measures
 from stages.corpus.artifact import Corpus
 from stages.distil.artifact import Student
-from stages.evaluation.artifact import LOSS, ModelScore
 from stages.publish.task_figures import metric_title, others_of
 from stages.tasks.artifact import TaskResult
 from stages.tokens.blocks import Blocks
@@ -30,17 +30,6 @@ _TILES = 2
 """Tasks that have a figure each at the top."""
 _LONGEST = 300
 """Characters of a value: a shell may have put a thousand files in the place of a `*`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A row of the table of held-out text, each cell as it is shown."""
-
-    name: str
-    teacher: str
-    start: str
-    student: str
-    kept: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +136,7 @@ def contents(config: PipelineConfig, products: Products, report: RunReport, exam
 
 
 def headline(report: RunReport) -> Rows:
+    """The tiles on top: what was kept at which size and speed, tasks first."""
     kept = [task.kept for task in report.tasks.values()]
     tasks = [(f"of the teacher’s score kept on {name}", f"{task.kept:.1%}") for name, task in report.tasks.items()]
     if len(kept) > _TILES:
@@ -158,23 +148,6 @@ def headline(report: RunReport) -> Rows:
         ("of its size", f"{report.size_ratio:.1%}"),
         ("its speed, on a CPU", f"{report.speedup:.2f} ×"),
         *([] if tasks else [("of its first guesses are the teacher’s too", f"{report.agreement:.1%}")]),
-    ]
-
-
-def measures(report: RunReport) -> Sequence[Measure]:
-    models: tuple[ModelScore, ...] = (report.teacher, report.student_at_init, report.student)
-
-    def row(name: str, cells: Sequence[str], kept: str = "") -> Measure:
-        teacher, start, student = cells
-        return Measure(name=name, teacher=teacher, start=start, student=student, kept=kept)
-
-    return [
-        row("top-1 accuracy", [f"{m.top1:.3f}" for m in models], f"{report.kept_top1:.1%}"),
-        row(f"{LOSS[report.objective]} (nats)", [f"{m.mlm_loss:.3f}" for m in models]),
-        row("perplexity", [f"{m.perplexity:,.1f}" for m in models]),
-        row("parameters (millions)", [f"{m.parameters / 1e6:,.1f}" for m in models], f"{report.size_ratio:.1%}"),
-        row("size in fp32 (MB)", [f"{m.bytes / 1e6:,.1f}" for m in models]),
-        row("encoder, one block (ms)", [f"{m.latency_ms:.1f}" for m in models], f"{report.speedup:.2f} × faster"),
     ]
 
 
@@ -218,6 +191,7 @@ def _cost(config: PipelineConfig, report: RunReport, student: Student) -> Rows:
 
 
 def settings(config: PipelineConfig) -> Mapping[str, Rows]:
+    """The fields that bear on the run, by stage."""
     found: dict[str, list[tuple[str, str]]] = {}
     for path, value in bearing(config).items():
         stage, _, name = path.partition(".")

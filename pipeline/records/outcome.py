@@ -23,6 +23,7 @@ from pipeline.runtime.environment import environment
 from pipeline.runtime.hardware import hardware
 from pipeline.runtime.memory import PeakMemory
 from pipeline.tasks.gate import gate_of
+from pipeline.tracking.config import TrackingConfig
 from pipeline.tracking.live_run import LiveRun
 from pipeline.tracking.pages import command_line, final, final_of, of_experiment, of_model, of_run, of_text, of_version
 from pipeline.tracking.registry import PublishedModel
@@ -44,13 +45,17 @@ def interrupted(config: object, workdir: Path) -> RunFile | None:
     return before if before is not None and before.finished is None and same else None
 
 
-def where_recorded(config: PipelineConfig, workdir: Path) -> PipelineConfig:
-    """`config` with the address of the MLflow that its interrupted run is in, whatever the environment of that one was
-    and from whichever folder the command is given now. An address in today's environment counts."""
-    before = interrupted(config, workdir)
-    if before is None or before.tracking_uri is None or (config.tracking.uri is None and os.environ.get(URI_VARIABLE)):
-        return config
-    return replace(config, tracking=replace(config.tracking, uri=before.tracking_uri))
+def where_recorded(tracking: TrackingConfig, before: RunFile | None) -> TrackingConfig:
+    """The MLflow that an interrupted run is in, whatever the environment of that one was and from whichever folder the
+    command is given now; `before`: that run. An address in today's environment counts."""
+    if before is None or before.tracking_uri is None or (tracking.uri is None and os.environ.get(URI_VARIABLE)):
+        return tracking
+    return replace(tracking, uri=before.tracking_uri)
+
+
+def where_interrupted(config: PipelineConfig, workdir: Path) -> PipelineConfig:
+    """`config` with the MLflow that the run in this workdir goes on in, if one with this config was interrupted."""
+    return replace(config, tracking=where_recorded(config.tracking, interrupted(config, workdir)))
 
 
 def about(config: PipelineConfig, last: StageResult[Any], workdir: Path, tracking_uri: str) -> RunAbout:

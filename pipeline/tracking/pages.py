@@ -6,10 +6,15 @@ A text ends with a line that says whose it is. What a person wrote stays: withou
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.config.redaction import redacted
 from stages.evaluation.artifact import LOSS, ModelScore, Report
+
+if TYPE_CHECKING:
+    from pipeline.records.report import RunReport
 
 NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
 """Tags: of an experiment or a run, its description; of an experiment, which of MLflow's pages it opens in."""
@@ -106,20 +111,39 @@ def of_version(model_uri: str, verdict: str, report: Report, command: str) -> st
     return _text(kept_table(report), f"Gate: {verdict}.", usage(report, model_uri), made_by(command))
 
 
-def kept_table(report: Report) -> str:
-    """Teacher, student at step 0, student, and what was kept of the teacher."""
+@dataclass(frozen=True)
+class Measure:
+    """A figure of teacher, student at step 0 and student, and what was kept of the teacher's, as text."""
+
+    name: str
+    teacher: str
+    start: str
+    student: str
+    kept: str
+
+
+def measures(report: "Report | RunReport") -> list[Measure]:
+    """What was measured on held-out text, of size, and of speed."""
     rows = (
         ("top-1 accuracy", "top1", ".3f", f"{report.kept_top1:.1%}"),
         (LOSS[report.objective], "mlm_loss", ".3f", ""),
         ("perplexity", "perplexity", ",.1f", ""),
         ("parameters", "parameters", ",d", f"{report.size_ratio:.1%}"),
+        ("bytes (fp32)", "bytes", ",d", ""),
         ("encoder, one block (ms)", "latency_ms", ".1f", f"{report.speedup:.2f} × faster"),
     )
     models: tuple[ModelScore, ...] = (report.teacher, report.student_at_init, report.student)
-    lines = ["| held-out text | teacher | student at step 0 | student | kept |", "|---|---:|---:|---:|---:|"]
+    found = []
     for title, field, form, kept in rows:
-        cells = [format(getattr(model, field), form) for model in models]
-        lines.append(f"| {' | '.join([title, *cells, kept])} |")
+        teacher, start, student = (format(getattr(model, field), form) for model in models)
+        found.append(Measure(title, teacher, start, student, kept))
+    return found
+
+
+def kept_table(report: Report) -> str:
+    """Teacher, student at step 0, student, and what was kept of the teacher."""
+    lines = ["| held-out text | teacher | student at step 0 | student | kept |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {' | '.join(astuple(measure))} |" for measure in measures(report)]
     agreement = f"{report.agreement:.1%} agree, KL {report.kl:.3f}, cosine {report.cosine:.3f}"
     return "\n".join(lines) + f"\n\nStudent and teacher: {agreement}, on {report.heldout_tokens:,} held-out tokens."
 

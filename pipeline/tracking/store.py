@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -47,6 +47,14 @@ class Store:
     def page(self) -> str | None:
         """The server's page; None for a database or Databricks."""
         return self.uri if kind_of(self.uri) == "server" else None
+
+
+def unless_named(tracking: TrackingConfig, begun: str | None) -> TrackingConfig:
+    """With the address `begun`, of an MLflow in which something goes on, where today's command and environment name
+    none."""
+    if begun is None or tracking.uri or os.environ.get(URI_VARIABLE):
+        return tracking
+    return replace(tracking, uri=begun)
 
 
 def store_of(config: TrackingConfig) -> Store:

@@ -1,22 +1,16 @@
 """The fine-tuned model by hub name or folder, put on storage once, where every machine that teaches reads it."""
 
 from pathlib import Path
-from pickle import UnpicklingError
-
-import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig
 
 from stages.classifier.artifact import Classifier
 from stages.classifier.config import SourceConfig
 from stages.classifier.fitness import check, head_of, is_of_words, refuse
 from stages.context import StageContext, stage
 from stages.distillation.models.parts import parameter_count
-from stages.errors import InputError
 from stages.tasks.fine_tuning.head import padding_of
 from stages.teacher.fitness.weights import loaded, notices
-from stages.teacher.source import is_folder, place_of, unreachable
-from stages.tokens.loading import load_tokenizer
+from stages.teacher.opening import opened
+from stages.teacher.source import is_folder
 
 
 @stage(name="classifier", version=1)
@@ -28,22 +22,8 @@ def fetch_classifier(config: SourceConfig, context: StageContext) -> Classifier:
     """
     check(config)
     teacher = config.as_teacher
-    source = place_of(teacher) or config.model
-    try:
-        found = AutoConfig.from_pretrained(source, revision=config.revision, trust_remote_code=False)
-        head = head_of(found, config.model)
-        model, info = head.from_pretrained(
-            source,
-            revision=config.revision,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in `info`, and refused below
-        )
-        tokenizer = load_tokenizer(source, config.revision)
-    except (OSError, ValueError, SafetensorError, UnpicklingError, EOFError) as error:
-        raise InputError(unreachable(teacher, error)) from error
-    fit = loaded(info, model.config, head)
+    model, info, tokenizer = opened(teacher, lambda found: head_of(found, config.model))
+    fit = loaded(info, model.config, head_of(model.config, config.model))
     refuse(fit, model.config, config.model)
     for notice in notices(fit, model.config, config.model):
         context.on_notice(notice)

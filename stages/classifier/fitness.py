@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from stages.classifier.config import SourceConfig
 from stages.distillation.families.table import accept
 from stages.errors import InputError
-from stages.teacher.fitness.preflight import check_folder
+from stages.teacher.fitness.preflight import check_folder, read_config
 from stages.teacher.fitness.weight_files import shapes_in, shapes_on_hub
 from stages.teacher.fitness.weights import Fit, check_shape, compare, refuse_unfit
 from stages.teacher.source import first_line, is_folder, place_of, unreachable
@@ -33,10 +32,7 @@ def check(config: SourceConfig) -> Any:
     teacher = config.as_teacher
     check_there(config)
     folder = place_of(teacher)
-    try:
-        found = AutoConfig.from_pretrained(folder or config.model, revision=config.revision, trust_remote_code=False)
-    except (OSError, ValueError, StrictDataclassError) as error:
-        raise InputError(unreachable(teacher, error)) from error
+    found = read_config(teacher, folder)
     head = head_of(found, config.model)
     accept(found)
     check_shape(found, config.model)

@@ -1,9 +1,6 @@
 """The publishing of a smaller classifier: a folder that anyone loads with transformers and nothing else."""
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -16,11 +13,9 @@ from stages.distillation.families.table import family_of
 from stages.models import has_token_types
 from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
+from stages.publish.written import Loaded, verified
 from stages.tokens.loading import FROM_FILES, load_tokenizer
 from stages.tokens.portable import make_portable
-
-SAMPLE = 64
-"""Tokens on which the published model is compared with what was to be published."""
 
 
 @stage(name="publish-classifier", version=1)
@@ -41,26 +36,10 @@ def publish_classifier(config: PublishConfig, teacher: Classifier, shrunk: Shrun
             config, teacher, shrunk, called=family.called(model.config), positions=family.positions(model.config)
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
-        _verify(folder, model, tokenizer)
-        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    words = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
-    return Published(folder=target, weights_digest=weights, vocabulary_digest=hashlib.sha256(words).hexdigest())
+        return verified(folder, (model, tokenizer), loaded_from, target=target)
 
 
-def loaded_from(folder: Path) -> tuple[Any, Any]:
+def loaded_from(folder: Path) -> Loaded:
     """Model in fp32 and eval mode, with its head, and tokenizer; from this folder alone, never from the hub."""
     head = head_of(AutoConfig.from_pretrained(folder, **FROM_FILES), str(folder))
     return head.from_pretrained(folder, dtype=torch.float32, **FROM_FILES).eval(), load_tokenizer(folder)
-
-
-def _verify(folder: Path, model: Any, tokenizer: Any) -> None:
-    """Raise RuntimeError unless the folder loads with every parameter and gives the very same logits."""
-    again, words = loaded_from(folder)
-    if words.get_vocab() != tokenizer.get_vocab():
-        raise RuntimeError(f"the tokenizer in {folder} does not load as it was saved")
-    most = min(model.config.vocab_size, family_of(model.config).positions(model.config), SAMPLE)
-    ids = torch.arange(most).unsqueeze(0)
-    with torch.inference_mode():
-        same = torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
-    if not same or again.num_parameters() != model.num_parameters():
-        raise RuntimeError(f"the model in {folder} does not give the logits that it gave when it was saved")

@@ -146,8 +146,7 @@ def _beside(
         )
         for name, one in both.items()
     }
-    cut, best_possible = both[STUDENT].cut, scores[TEACHER].score
-    long = f"{cut} of {len(learn)} examples were longer than {config.fine_tuning.max_tokens} tokens, or than it reads."
+    best_possible = scores[TEACHER].score
     return Shrunk(
         folder=folder,
         answers=answers,
@@ -164,5 +163,5 @@ def _beside(
         kept=scores[STUDENT].score / best_possible if best_possible > 0 else 0.0,
         interval=interval_of(kept_of(drawn[STUDENT], drawn[TEACHER])),
         chosen=chosen,
-        notes=(*labelled.notes, *((long,) if cut else ())),
+        notes=(*labelled.notes, *config.fine_tuning.told_of_cut(both[STUDENT].cut, len(learn))),
     )

@@ -1,10 +1,8 @@
 """The publish stage: the student as a folder that anyone loads with transformers and nothing else."""
 
-import hashlib
 import json
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stages.context import StageContext, stage
@@ -15,12 +13,10 @@ from stages.models import has_token_types, model_in
 from stages.publish.artifact import Published
 from stages.publish.config import PublishConfig
 from stages.publish.model_card import NO_TASKS, Training, model_card, read_training
+from stages.publish.written import Loaded, verified
 from stages.tasks.artifact import TaskTable
 from stages.tokens.loading import load_tokenizer
 from stages.tokens.portable import make_portable
-
-SAMPLE = 64
-"""Tokens on which the published model is compared with what was to be published."""
 
 
 @stage(name="publish", version=1)
@@ -43,13 +39,10 @@ def publish(
         (folder / "README.md").write_text(card, encoding="utf-8")
         if training:
             (folder / TRAINING_FILE).write_text(json.dumps(dict(training), indent=2) + "\n", encoding="utf-8")
-        _verify(folder, model, tokenizer)
-        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    words = json.dumps(sorted(tokenizer.get_vocab().items())).encode()
-    return Published(folder=target, weights_digest=weights, vocabulary_digest=hashlib.sha256(words).hexdigest())
+        return verified(folder, (model, tokenizer), _load, target=target)
 
 
-def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load(folder: Path) -> Loaded:
     """Model in fp32 and eval mode, and tokenizer; from this folder alone, never from the hub."""
     return model_in(folder).eval(), load_tokenizer(folder)
 
@@ -78,17 +71,3 @@ def _card(
         training=training,
         tasks=NO_TASKS if tasks is None else tasks.by_name(),
     )
-
-
-def _verify(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise RuntimeError unless the folder loads with every parameter and gives the very same logits."""
-    again, words = _load(folder)
-    if words.get_vocab() != tokenizer.get_vocab():
-        raise RuntimeError(f"the tokenizer in {folder} does not load as it was saved")
-    # Ids and not a text: a tokenizer of whole words may take none of ours.
-    most = min(model.config.vocab_size, family_of(model.config).positions(model.config), SAMPLE)
-    ids = torch.arange(most).unsqueeze(0)
-    with torch.inference_mode():
-        same = torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
-    if not same or again.num_parameters() != model.num_parameters():
-        raise RuntimeError(f"the model in {folder} does not give the logits that it gave when it was saved")

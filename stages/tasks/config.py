@@ -57,6 +57,11 @@ class FineTuningConfig:
         if not 0 < self.inner_share <= 0.5:
             raise ConfigError("evaluate.fine_tuning.inner_share", self.inner_share, "must be above 0 and at most 0.5")
 
+    def told_of_cut(self, cut: int, examples: int) -> tuple[str, ...]:
+        """A sentence where something was cut off of `cut` of the examples that were learned from."""
+        too_long = f"were longer than {self.max_tokens} tokens, or than a model reads"
+        return (f"{cut} of {examples} examples {too_long}.",) if cut else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class SecondStepConfig:

@@ -77,7 +77,6 @@ def _result(labelled: Labelled, fitted: Fitted, rules: FineTuningConfig) -> Task
             seconds=median(out.seconds for _, out in each),
         )
     cut = max(out.cut for each in fitted.values() for _, out in each)
-    long = f"{cut} of {len(labelled.train)} examples were longer than {rules.max_tokens} tokens, or than a model reads."
     return TaskResult(
         name=labelled.task.name,
         metric=metric,
@@ -90,5 +89,5 @@ def _result(labelled: Labelled, fitted: Fitted, rules: FineTuningConfig) -> Task
         kept=models[STUDENT].kept,
         interval=models[STUDENT].interval,
         models=models,
-        notes=(*labelled.notes, *((long,) if cut else ())),
+        notes=(*labelled.notes, *rules.told_of_cut(cut, len(labelled.train))),
     )

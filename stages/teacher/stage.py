@@ -4,18 +4,14 @@ The demo's own teacher was pre-trained by `pretrain.py`; here it is one folder a
 """
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig
 
 from stages.context import StageContext, stage
 from stages.distillation.families.family import LanguageModel
 from stages.distillation.families.table import family_of
 from stages.distillation.losses.weights import LossWeights
 from stages.distillation.models.parts import parameter_count
-from stages.errors import InputError
 from stages.models import model_in, save_model
 from stages.storage import Folder
 from stages.teacher.artifact import Teacher
@@ -23,9 +19,9 @@ from stages.teacher.config import TeacherConfig
 from stages.teacher.fitness.examine import examined
 from stages.teacher.fitness.preflight import check
 from stages.teacher.fitness.weights import initialise_head, loaded, notices, refuse_unfit
-from stages.teacher.source import is_folder, place_of, source_of, unreachable
+from stages.teacher.opening import opened
+from stages.teacher.source import is_folder, source_of
 from stages.tokens.blocks import Blocks
-from stages.tokens.loading import load_tokenizer
 from stages.tokens.vocabulary import TOKENIZER_FILES
 from stages.training.driver import train
 from stages.training.job import TrainingTask
@@ -39,21 +35,8 @@ def fetch(config: TeacherConfig, context: StageContext) -> Teacher:
     seed, where the teacher is about to be adapted.
     """
     check(config)
-    source = place_of(config) or config.model
     torch.manual_seed(context.seed)
-    try:
-        found = AutoConfig.from_pretrained(source, revision=config.revision, trust_remote_code=False)
-        model, info = family_of(found).objective.auto_class.from_pretrained(
-            source,
-            revision=config.revision,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are in `info`, and refused below
-        )
-        tokenizer = load_tokenizer(source, config.revision)
-    except (OSError, ValueError, SafetensorError, UnpicklingError, EOFError) as error:
-        raise InputError(unreachable(config, error)) from error
+    model, info, tokenizer = opened(config, lambda found: family_of(found).objective.auto_class)
     fit = loaded(info, model.config)
     refuse_unfit(fit, model.config, config.model, adapts=config.adapt_steps > 0)
     initialise_head(model, fit, info["missing_keys"], config.model)

@@ -47,6 +47,7 @@ def fit_all(bench: Bench, config: TasksConfig, candidates: Sequence[Candidate]) 
     total, done = len(trials) + len(tasks) * each, 0
 
     def on_done() -> None:
+        """One more of them has ended."""
         nonlocal done
         done += 1
         bench.context.on_progress(done, total, "fine-tunings")

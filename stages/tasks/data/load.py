@@ -74,6 +74,7 @@ def _at_one_commit(source: Files | HubSet) -> Files | HubSet:
 
 def _questions(_: Task, source: Files | HubSet) -> _Parts:
     def read(part: str) -> Questions:
+        """Of a file, or of the data set's split of that name."""
         return squad.questions(part) if isinstance(source, Files) else hub_set.questions(source, part)
 
     return (), read(source.train), read(source.dev) if source.dev else None, ()
@@ -81,6 +82,7 @@ def _questions(_: Task, source: Files | HubSet) -> _Parts:
 
 def _rows(task: Task, source: Files | HubSet) -> _Parts:
     def read(part: str) -> Judged:
+        """Of a file, or of the data set's split of that name."""
         if isinstance(source, HubSet):
             cells = hub_set.cells(source, part)
         else:
